@@ -1,0 +1,44 @@
+//! Every bound of hexcast in one place: what it is, its unit, and why this value.
+//!
+//! A queue, frame, table or retry without a line here is a defect. What happens when a bound
+//! is reached stands beside it.
+
+/// Largest accuracy of a ping, metres (the rules' bound; a ping above it is rejected).
+pub const ACCURACY_M_MAX: u32 = 100_000;
+/// Largest radius of a stage, km (the rules' bound; a policy above it is rejected).
+pub const RADIUS_KM_MAX: f64 = 5_000.0;
+/// Most stages of a policy (the rules' bound).
+pub const STAGES_MAX: usize = 100;
+/// Most parts of an alert: its own area and its sightings (the rules' bound).
+pub const PARTS_MAX: usize = 32;
+/// Most corners in all rings of a polygon, closing corners not counted (the rules' bound).
+pub const POLYGON_CORNERS_MAX: usize = 1_000;
+/// Most shapes in one area. The rules name none; 64 shapes of 1,000 corners stay below a
+/// megabyte of JSON. An area above it is rejected.
+pub const SHAPES_MAX: usize = 64;
+
+/// Longest device name in a ping file, bytes (the rules' bound; a longer one is a bad row).
+pub const DEVICE_NAME_BYTES_MAX: usize = 64;
+/// Longest namespace name, bytes. Keeps log lines and frames short; a longer one is refused.
+pub const NAMESPACE_BYTES_MAX: usize = 64;
+/// Longest alert id, bytes. CAP identifiers in use stay below 100.
+pub const ALERT_ID_BYTES_MAX: usize = 128;
+/// Largest alert as JSON, bytes: photos are usually links; a few thumbnails fit too.
+pub const ALERT_JSON_BYTES_MAX: usize = 1 << 20;
+
+/// Share of bad rows in a ping file above which a command ends with an error.
+pub const BAD_ROWS_SHARE_MAX: f64 = 0.01;
+
+/// How far a ping's time may lie ahead of the server's, milliseconds, unless configured.
+pub const CLOCK_SKEW_MS: i64 = 60_000;
+/// How long a device is known after its newest ping, milliseconds, unless configured.
+pub const MAX_AGE_MS: i64 = 24 * 3_600_000;
+
+/// Most alerts that the desk holds, ended ones included. Publishing beyond it is rejected.
+pub const ALERTS_MAX: usize = 100_000;
+/// Most unconfirmed sighting reports that wait on one alert. A further one is rejected.
+pub const REPORTS_MAX: usize = 1_000;
+
+const _: () = assert!(PARTS_MAX <= u8::MAX as usize + 1, "a match names its part in a byte");
+const _: () = assert!(STAGES_MAX <= u8::MAX as usize + 1, "a match names its stage in a byte");
+const _: () = assert!(ACCURACY_M_MAX < 1 << 17, "a ping row holds the accuracy in 17 bits");
