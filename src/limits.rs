@@ -58,3 +58,32 @@ const _: () = assert!(
     "the largest grant fits its certificate"
 );
 const _: () = assert!(GRANT_BYTES_MAX < 1 << 16, "a grant's DER length has two bytes at most");
+
+/// Most pings of a batch. Enough to spread the cost of a frame, few enough that a batch is
+/// applied within milliseconds. A larger batch ends its session.
+pub const PING_BATCH_PINGS_MAX: usize = 16_384;
+/// Bytes before the rows of a ping batch.
+pub const BATCH_HEAD_BYTES: usize = 24;
+/// Largest ping batch, bytes without the frame's header.
+pub const PING_BATCH_BYTES_MAX: usize = BATCH_HEAD_BYTES + PING_BATCH_PINGS_MAX * 20;
+/// Most matches of a frame: 192 KiB. More go into further frames.
+pub const MATCH_BATCH_MATCHES_MAX: usize = 4_096;
+/// Bytes before the rows of a match batch.
+pub const MATCH_HEAD_BYTES: usize = 16;
+/// Bytes of a match on the wire.
+pub const MATCH_ROW_BYTES: usize = 48;
+/// Largest match batch, bytes without the frame's header.
+pub const MATCH_BATCH_BYTES_MAX: usize = MATCH_HEAD_BYTES + MATCH_BATCH_MATCHES_MAX * MATCH_ROW_BYTES;
+/// Largest hello or answer to it, bytes: names at their longest fit many times.
+pub const HELLO_BYTES_MAX: usize = 1 << 10;
+/// Largest frame of a few numbers, bytes.
+pub const SMALL_FRAME_BYTES_MAX: usize = 256;
+/// Longest line of an error frame, bytes. A longer one is cut.
+pub const ERROR_TEXT_BYTES_MAX: usize = 2 << 10;
+/// Largest frame that carries JSON, bytes: an alert at its largest inside a view of it.
+pub const CONTROL_BYTES_MAX: usize = 3 << 20;
+/// Longest name of a ping source, bytes. A longer one is a bad hello.
+pub const SOURCE_NAME_BYTES_MAX: usize = 64;
+
+const _: () = assert!(CONTROL_BYTES_MAX > 2 * ALERT_JSON_BYTES_MAX, "an alert fits its frames");
+const _: () = assert!(HELLO_BYTES_MAX > 4 * (NAMESPACE_BYTES_MAX + SOURCE_NAME_BYTES_MAX), "a hello fits");
