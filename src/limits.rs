@@ -109,3 +109,50 @@ pub const SOURCE_NAME_BYTES_MAX: usize = 64;
 
 const _: () = assert!(CONTROL_BYTES_MAX > 2 * ALERT_JSON_BYTES_MAX, "an alert fits its frames");
 const _: () = assert!(HELLO_BYTES_MAX > 4 * (NAMESPACE_BYTES_MAX + SOURCE_NAME_BYTES_MAX), "a hello fits");
+
+/// Most QUIC connections. A further one is refused before its handshake.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Most connections of one identity, so that one cannot take them all. A further one is closed.
+pub const CONNECTIONS_PER_IDENTITY_MAX: usize = 64;
+/// Connections from which on a newcomer must first prove its address (a QUIC retry).
+pub const CONNECTIONS_UNPROVEN_MAX: usize = 32;
+/// Sessions of one connection at a time. The peer cannot open more streams.
+pub const SESSIONS_PER_CONNECTION_MAX: u32 = 16;
+/// Bytes that one stream may be ahead of its reader: 4 MiB keep a gigabit busy over 30 ms.
+pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// Bytes that all streams of a connection may be ahead of their readers.
+pub const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Bytes of one connection that are sent and not yet acknowledged. A writer waits at more.
+pub const SEND_WINDOW_BYTES: u64 = 8 << 20;
+/// Pings of one session that are taken and not yet applied. The stream is not read at more.
+pub const UNAPPLIED_PINGS_MAX: u32 = 1 << 18;
+/// Batches of one session that are taken and not yet applied. The stream is not read at more.
+pub const UNAPPLIED_BATCHES_MAX: u32 = 1_024;
+/// Versions of alerts that a subscription remembers to have shown. At more it forgets all, and
+/// shows them again.
+pub const VERSIONS_SHOWN_MAX: usize = 1 << 16;
+/// How long a QUIC handshake may take, ms.
+pub const HANDSHAKE_MS_MAX: u64 = 10_000;
+/// How long a session's hello may take, ms.
+pub const HELLO_MS_MAX: u64 = 10_000;
+/// How long the rest of a frame may take after its first byte, ms: 3 MiB at 100 kB/s.
+pub const FRAME_MS_MAX: u64 = 30_000;
+/// How long a session's last frame may wait for the peer to read, ms.
+pub const FAREWELL_MS_MAX: u64 = 1_000;
+/// How long a shutdown waits for sessions to end, ms.
+pub const SHUTDOWN_MS_MAX: u64 = 5_000;
+/// Silence after which a connection is given up, ms.
+pub const CONNECTION_IDLE_MS_MAX: u32 = 30_000;
+/// How often a silent end shows that it lives, ms.
+pub const KEEP_ALIVE_MS: u64 = 10_000;
+
+const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES, "one stream can use its window");
+const _: () = assert!(UNAPPLIED_PINGS_MAX as usize >= PING_BATCH_PINGS_MAX, "the largest batch is taken");
+const _: () = assert!(UNAPPLIED_PINGS_MAX <= PINGS_QUEUED_MAX, "one session cannot fill the queues twice");
+const _: () = assert!(KEEP_ALIVE_MS * 2 < CONNECTION_IDLE_MS_MAX as u64, "two lost signs of life do no harm");
+const _: () = assert!(CONNECTIONS_PER_IDENTITY_MAX < CONNECTIONS_MAX, "others find room");
+
+/// How long a follower waits before it connects again, ms; each try doubles it.
+pub const RECONNECT_MS_FIRST: u64 = 250;
+/// How long a follower waits at most before it connects again, ms.
+pub const RECONNECT_MS_MAX: u64 = 10_000;

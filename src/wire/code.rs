@@ -55,15 +55,16 @@ codes! {
     UnknownNamespace = 0x0d, "unknown_namespace";
     /// A batch whose number is not the one after the last.
     BatchNumber = 0x0e, "batch_number";
-    /// A watermark behind the one before, or a ping batch after the last one.
-    Watermark = 0x0f, "watermark";
+    /// On the event clock: a ping or watermark behind what came before it, or after the last
+    /// watermark.
+    Order = 0x0f, "order";
     /// The offset is not in the match log.
     OffsetGone = 0x10, "offset_gone";
     /// The event clock takes one ping session at a time.
     Busy = 0x11, "busy";
     /// The server is shutting down.
     ShuttingDown = 0x12, "shutting_down";
-    /// Too many connections of this identity or in all. Closes the connection.
+    /// Too many connections of this identity. Closes the connection.
     TooManyConnections = 0x13, "too_many_connections";
     /// A cursor that goes back, or past what was sent.
     Cursor = 0x14, "cursor";

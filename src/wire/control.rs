@@ -17,12 +17,9 @@ pub struct Request {
 pub enum Ask {
     /// Do what the text says.
     Act {
-        /// What it is.
-        kind: ActKind,
         /// When, Unix ms; on the event clock only.
         at_ms: Option<i64>,
-        /// For publish and update the alert's JSON object; else the members of an action line
-        /// (`id`, `lat`, `lon`, `seen_at`, `reason`) as a JSON object.
+        /// One line of an action file, without its `at`.
         json: String,
     },
     /// Report a sighting that its authority may confirm.
@@ -62,31 +59,6 @@ pub enum Ask {
         /// The alert's JSON object.
         json: String,
     },
-}
-
-/// What an action does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum ActKind {
-    /// Publish a new alert.
-    Publish,
-    /// Change an alert.
-    Update,
-    /// Add a confirmed sighting.
-    Sighting,
-    /// End an alert.
-    Cancel,
-}
-
-impl ActKind {
-    /// The word in action files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Publish => "publish",
-            Self::Update => "update",
-            Self::Sighting => "sighting",
-            Self::Cancel => "cancel",
-        }
-    }
 }
 
 /// The answer to a request.
