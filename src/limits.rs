@@ -71,3 +71,19 @@ const _: () = assert!(
 );
 const _: () = assert!(ALERT_JSON_BYTES_MAX < ALERTS_BYTES_MAX, "the largest alert must fit");
 const _: () = assert!(MATCH_CHUNK <= MATCHES_IN_MEMORY_MAX, "a log holds at least a chunk");
+
+/// Longest identity name, bytes: it is a file name and stands in log lines.
+pub const IDENTITY_NAME_BYTES_MAX: usize = 64;
+/// Most namespaces of one identity. A longer list is refused at issue and in a certificate.
+pub const GRANT_NAMESPACES_MAX: usize = 64;
+/// Largest grant in a certificate, bytes: name and namespaces at their longest fit. A larger
+/// one is refused.
+pub const GRANT_BYTES_MAX: usize = 8 << 10;
+/// Largest key or certificate file that is read, bytes: a chain of a few certificates.
+pub const PEM_BYTES_MAX: u64 = 64 << 10;
+
+const _: () = assert!(
+    GRANT_BYTES_MAX > GRANT_NAMESPACES_MAX * (NAMESPACE_BYTES_MAX + 3) + 256,
+    "the largest grant fits its certificate"
+);
+const _: () = assert!(GRANT_BYTES_MAX < 1 << 16, "a grant's DER length has two bytes at most");
