@@ -62,6 +62,28 @@ pub const MATCHES_IN_MEMORY_MAX: usize = 16 << 20;
 /// versions go first; an alert's newest version always stays.
 pub const ALERT_VERSIONS_BYTES_MAX: usize = 2 << 30;
 
+/// Most partitions of a server: one a core is enough, and no machine in sight has more cores.
+pub const PARTITIONS_MAX: u32 = 256;
+/// Most namespaces of a server: each costs a state machine in every partition.
+pub const NAMESPACES_MAX: usize = 1_024;
+/// Pings that may wait in the queues of all partitions together (20 bytes each, so 40 MiB).
+/// When they are taken, submitting waits, the stream is not read, and QUIC holds the sender back.
+pub const PINGS_QUEUED_MAX: u32 = 2 << 20;
+/// What a batch or watermark takes of [`PINGS_QUEUED_MAX`] at least, so that small ones are
+/// bounded in number too.
+pub const BATCH_QUEUE_COST_MIN: u32 = 64;
+/// Orders and previews that may wait for a partition; telling a further one waits.
+pub const ORDERS_QUEUED_MAX: usize = 1_024;
+/// Devices that a scan looks at before pings get their turn: about a millisecond of work.
+pub const SCAN_SLICE_DEVICES: usize = 16_384;
+
+/// Pings of one batch of a replay, and how many go between two writes of matches (so a replay
+/// holds the matches of that many pings, not of the whole file).
+pub const REPLAY_BATCH_PINGS: usize = 8_192;
+/// See [`REPLAY_BATCH_PINGS`].
+pub const REPLAY_EPOCH_PINGS: usize = 1 << 20;
+
+const _: () = assert!(PINGS_QUEUED_MAX <= i32::MAX as u32, "a semaphore counts them");
 const _: () = assert!(PARTS_MAX <= u8::MAX as usize + 1, "a match names its part in a byte");
 const _: () = assert!(STAGES_MAX <= u8::MAX as usize + 1, "a match names its stage in a byte");
 const _: () = assert!(ACCURACY_M_MAX < 1 << 17, "a ping row holds the accuracy in 17 bits");
@@ -87,3 +109,20 @@ const _: () = assert!(
     "the largest grant fits its certificate"
 );
 const _: () = assert!(GRANT_BYTES_MAX < 1 << 16, "a grant's DER length has two bytes at most");
+
+/// Longest line of a ping or tower file, bytes. Real rows stay below 200; a longer one is a bad
+/// row, read past without being held.
+pub const CSV_LINE_BYTES_MAX: usize = 64 << 10;
+/// Longest line of an action file, bytes: the largest alert and the action around it. A longer
+/// one is not read.
+pub const ACTION_LINE_BYTES_MAX: usize = ALERT_JSON_BYTES_MAX + 4_096;
+/// Most actions in one file. A larger file is not read.
+pub const ACTIONS_MAX: usize = 1_000_000;
+/// Most warnings kept of one alert or action file; further ones are dropped.
+pub const WARNINGS_MAX: usize = 100;
+/// Most device names that a tool remembers to print them back (about 100 bytes each). Devices
+/// beyond it are printed by their pseudonym.
+pub const DEVICE_NAMES_MAX: usize = 4_000_000;
+/// Most towers held (about 64 bytes each). OpenCelliD has some 50 million in all; a larger file
+/// is not read.
+pub const TOWERS_MAX: usize = 100_000_000;

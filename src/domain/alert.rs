@@ -140,7 +140,7 @@ impl Action {
 
 /// One part of an alert as the desk decided it: an area, its clock and its growth.
 /// `A` is the prepared area (`geo::PreparedArea`), which this room does not know.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PartSpec<A> {
     /// The area.
     pub area: Arc<A>,
@@ -152,9 +152,20 @@ pub struct PartSpec<A> {
     pub as_drawn: bool,
 }
 
+impl<A> Clone for PartSpec<A> {
+    fn clone(&self) -> Self {
+        Self {
+            area: Arc::clone(&self.area),
+            start: self.start,
+            stages: self.stages.clone(),
+            as_drawn: self.as_drawn,
+        }
+    }
+}
+
 /// What the desk decided, told to all partitions in one order. It has been validated: a
 /// partition carries it out.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Directive<A> {
     /// The time given to it.
     pub at: EventTime,
@@ -165,7 +176,7 @@ pub struct Directive<A> {
 }
 
 /// The kinds of [`Directive`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum DirectiveKind<A> {
     /// A new alert with part 0.
     Publish {

@@ -128,6 +128,12 @@ impl PingRow {
         })
     }
 
+    /// The time of the row, milliseconds after its batch's base.
+    #[inline]
+    pub fn ms_after_base(&self) -> i64 {
+        i64::from(self.time_and_accuracy.get() & 0x7fff)
+    }
+
     /// Reads the ping, or says why the row is none.
     #[inline]
     pub fn read(&self, base: EventTime) -> Result<Ping, PingReject> {
@@ -138,8 +144,8 @@ impl PingRow {
         }
         let position =
             Position::from_e7(self.lat_e7.get(), self.lon_e7.get()).map_err(|_| PingReject::Position)?;
-        let at = EventTime::from_unix_ms(base.plus_ms(i64::from(word & 0x7fff)).0)
-            .map_err(|_| PingReject::Time)?;
+        let at =
+            EventTime::from_unix_ms(base.plus_ms(self.ms_after_base()).0).map_err(|_| PingReject::Time)?;
         Ok(Ping { device: DeviceId(self.device.get()), at, position, accuracy_m })
     }
 }

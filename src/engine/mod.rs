@@ -1,14 +1,30 @@
-//! The partition state machine and what it is made of.
+//! The partition state machine and what it is made of: device table, cell index, standing
+//! alerts, notified sets.
+//!
+//! [`Partition`] is a pure function of what it is given: pings, orders and times go in, one by
+//! one; matches come out. It does no I/O, reads no clock, starts no thread, rolls no dice, and
+//! never looks at telemetry. Live, replay, tests and cluster drive the same machine.
+//!
+//! Invariant: while an alert is active and no scan of it is unfinished, every known device
+//! inside the active stage of one of its parts has been notified.
 
-use crate::domain::{AlertNo, Directive};
+mod cells;
+mod devices;
+mod notified;
+mod output;
+mod partition;
+mod scan;
+mod standing;
+
+pub use output::{EventKey, Output};
+pub use partition::{Partition, PartitionConfig, PingClock};
+pub use scan::Count;
+
+use crate::domain::Directive;
 use crate::geo::PreparedArea;
 
 /// What the desk decided, with its area prepared.
 pub type Order = Directive<PreparedArea>;
 
-/// Counts of a preview: how many devices each stage of an area would reach now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StageCounts(pub Vec<u64>);
-
-#[expect(dead_code, reason = "placeholder until the machine is here")]
-fn _no(_: AlertNo) {}
+#[cfg(test)]
+mod tests;

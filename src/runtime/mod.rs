@@ -1,14 +1,33 @@
 //! Drivers of the partitions: threads, queues, order, timers, back-pressure.
+//!
+//! A partition's thread owns one state machine for each namespace and is the only one to touch
+//! them. Everything reaches it through bounded queues; what waits for room waits here, so that
+//! a door stops reading and QUIC holds its sender back. On the wall clock orders overtake pings;
+//! on the event clock all stand in one order, kept by [`event`].
+//!
+//! What it never does: decide about an alert (that is `desk/`), read bytes of a wire, keep a match.
 
-use std::sync::Arc;
+mod clock;
+mod event;
+mod queue;
+mod replay;
+mod worker;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
+pub use crate::engine::EventKey;
+pub use replay::{Replay, ReplayError, ReplaySummary, replay};
+
 use crate::domain::{
-    AlertId, AlertNo, EventTime, Match, MaxAge, Namespace, PartSpec, PingCounts, PingRow, Status, Uncertainty,
+    AlertId, AlertNo, DeviceId, EventTime, Match, MaxAge, Namespace, PartSpec, PingCounts, PingRow, Status,
+    Uncertainty,
 };
 use crate::engine::Order;
 use crate::geo::PreparedArea;
+use event::EventDriver;
+use queue::{Queues, Ticket};
 
 /// One version of an alert as subscribers get it before its first match.
 #[derive(Clone, Debug)]
@@ -30,20 +49,9 @@ pub trait MatchSink: Send + Sync + 'static {
     /// A new version of an alert; called before any of its matches.
     fn alert(&self, info: &Arc<AlertInfo>);
     /// Matches of one partition in order; called on partition threads, before the pings that
-    /// caused them are acknowledged as applied. `order` names the event of each match on the
+    /// caused them are acknowledged as applied. `keys` names the event of each match on the
     /// event clock (empty on the wall clock).
-    fn matches(&self, namespace: &Namespace, matches: &[Match], order: &[EventKey]);
-}
-
-/// The place of an event in the one order of the event clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EventKey {
-    /// Its time.
-    pub at: EventTime,
-    /// 0 ping, 1 action, 2 stage.
-    pub kind: u8,
-    /// Arrival order within time and kind.
-    pub index: u64,
+    fn matches(&self, namespace: NamespaceIx, matches: &[Match], keys: &[EventKey]);
 }
 
 /// A decided action on its way to the partitions.
@@ -93,18 +101,17 @@ pub struct RuntimeConfig {
     pub clock: ClockMode,
     /// How far a ping's time may lie ahead of the server's, ms (wall clock only).
     pub clock_skew_ms: i64,
+    /// Whether scans are cut into slices, so that pings go on meanwhile. What is matched is the
+    /// same either way.
+    pub sliced: bool,
 }
 
 /// A namespace of this runtime, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamespaceIx(pub u16);
 
-/// The running partitions. Cheap to clone.
-#[derive(Clone)]
-pub struct Runtime {}
-
-/// Why an ingest session was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why an ingest session was refused or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionRefused {
     /// The event clock takes one ping session at a time.
     #[error(
@@ -112,7 +119,7 @@ pub enum SessionRefused {
     )]
     Busy,
     /// The runtime is shutting down.
-    #[error("the server is shutting down")]
+    #[error("the server is shutting down: reconnect later")]
     Stopping,
 }
 
@@ -125,71 +132,207 @@ pub struct Applied {
     pub counts: PingCounts,
 }
 
-/// One source's stream of ping batches into a namespace.
-pub struct IngestSession {}
+/// The partition of a device: the top of the 64-bit finalizer of SplitMix64 (Steele, Lea and
+/// Flood, 2014), scaled to `partitions`. `docs/protocol.md` spells it out, since senders may
+/// split batches by it.
+#[inline]
+pub fn partition_of(device: DeviceId, partitions: u32) -> u32 {
+    let mut x = device.0;
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^= x >> 31;
+    ((u128::from(x) * u128::from(partitions)) >> 64) as u32
+}
+
+/// The running partitions. Cheap to clone; ends with [`Runtime::stop`].
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: RuntimeConfig,
+    sink: Arc<dyn MatchSink>,
+    queues: Arc<Queues>,
+    clock: Arc<clock::WallClock>,
+    event: Mutex<EventDriver>,
+    told: Mutex<u64>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these mutexes guard is whole between any two statements, so a panic elsewhere spoils
+    // nothing.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Runtime {
     /// Starts the partition threads.
-    pub fn start(_config: RuntimeConfig, _sink: Arc<dyn MatchSink>) -> std::io::Result<Self> {
-        Ok(Self {})
+    pub fn start(config: RuntimeConfig, sink: Arc<dyn MatchSink>) -> std::io::Result<Self> {
+        let (queues, ends) = queue::open(config.partitions);
+        let clock = Arc::new(clock::WallClock::default());
+        let threads = ends
+            .into_iter()
+            .map(|end| worker::spawn(end, &config, Arc::clone(&sink), Arc::clone(&clock)))
+            .collect::<std::io::Result<Vec<_>>>()?;
+        let inner = Inner {
+            sink,
+            queues: Arc::new(queues),
+            clock,
+            event: Mutex::new(EventDriver::default()),
+            told: Mutex::new(0),
+            threads: Mutex::new(threads),
+            config,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
+
     /// How many partitions.
     pub fn partitions(&self) -> u32 {
-        1
+        self.inner.config.partitions
     }
+
     /// The clock mode.
     pub fn clock_mode(&self) -> ClockMode {
-        ClockMode::Wall
+        self.inner.config.clock
     }
+
     /// The server's time (wall clock), or the event clock's newest time.
     pub fn now(&self) -> EventTime {
-        EventTime(0)
+        match self.inner.config.clock {
+            ClockMode::Wall => self.inner.clock.now(),
+            ClockMode::Event => lock(&self.inner.event).clock(),
+        }
     }
-    /// The namespaces in order.
+
+    /// The namespaces, by number.
     pub fn namespaces(&self) -> &[NamespaceConfig] {
-        &[]
+        &self.inner.config.namespaces
     }
+
     /// Finds a namespace.
-    pub fn namespace(&self, _name: &str) -> Option<NamespaceIx> {
-        None
+    pub fn namespace(&self, name: &str) -> Option<NamespaceIx> {
+        let found = self.namespaces().iter().position(|ns| ns.name.as_str() == name)?;
+        u16::try_from(found).ok().map(NamespaceIx)
     }
+
     /// Opens a stream of pings. Applied batches arrive at the receiver, not always in order of
-    /// their numbers; the queue behind it is bounded by what was submitted and is not yet applied.
+    /// their numbers; the queue behind it holds no more than was submitted.
     pub fn open_session(
         &self,
-        _namespace: NamespaceIx,
+        namespace: NamespaceIx,
     ) -> Result<(IngestSession, mpsc::UnboundedReceiver<Applied>), SessionRefused> {
-        Err(SessionRefused::Stopping)
+        if self.clock_mode() == ClockMode::Event {
+            lock(&self.inner.event).open_session()?;
+        }
+        let (applied, receiver) = mpsc::unbounded_channel();
+        Ok((IngestSession { runtime: self.clone(), namespace, applied }, receiver))
     }
-    /// Tells all partitions an action, in one order (wall clock). Blocks while queues are full:
-    /// call it from a thread that may block.
-    pub fn tell(&self, _told: Told) {}
-    /// On the event clock: who decides waiting actions.
-    pub fn set_action_source(&self, _source: Arc<dyn ActionSource>) {}
-    /// On the event clock: an action behind the clock may be applied at once; call after queueing one.
-    pub fn actions_waiting(&self) {}
-    /// Counts, per namespace in order, the devices that each radius of `part` reaches now.
-    /// Blocks until all partitions answered.
-    pub fn preview(&self, _part: &PartSpec<PreparedArea>, _uncertainty: Uncertainty) -> Vec<Vec<u64>> {
-        Vec::new()
+
+    /// Tells all partitions an action, in one order (wall clock). Waits while their queues are
+    /// full: call it from a thread that may block.
+    pub fn tell(&self, told: &Told) {
+        let mut count = lock(&self.inner.told);
+        if let Some(info) = &told.info {
+            self.inner.sink.alert(info);
+        }
+        self.inner
+            .queues
+            .urgent_to_all(&queue::Task::Order { order: Arc::clone(&told.order), index: *count });
+        *count += 1;
     }
-    /// Ends: takes no more, applies what was taken, joins the threads.
-    pub fn stop(&self) {}
+
+    /// On the event clock: who decides waiting actions. Set it once, before any action.
+    pub fn set_action_source(&self, source: Arc<dyn ActionSource>) {
+        lock(&self.inner.event).set_source(source);
+    }
+
+    /// On the event clock: decides the actions that are behind the clock by now; call it after
+    /// one was queued.
+    pub fn actions_waiting(&self) {
+        lock(&self.inner.event).decide_passed(&self.inner.queues, &*self.inner.sink);
+    }
+
+    /// Counts, per namespace, the known devices that each stage of `part` reaches now. Waits for
+    /// all partitions: call it from a thread that may block.
+    pub fn preview(&self, part: &PartSpec<PreparedArea>, mode: Uncertainty) -> Vec<Vec<u64>> {
+        let stages = part.stages.as_slice().len();
+        let mut sums = vec![vec![0; stages]; self.namespaces().len()];
+        let (reply, answers) = crossbeam::channel::bounded(self.partitions() as usize);
+        self.inner.queues.urgent_to_all(&queue::Task::Preview { part: part.clone(), mode, reply });
+        for answer in answers {
+            for (sum, counts) in sums.iter_mut().zip(answer) {
+                sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            }
+        }
+        sums
+    }
+
+    /// Waits until the partitions have done all that was queued before.
+    pub fn barrier(&self) {
+        let (reply, answers) = crossbeam::channel::bounded(self.partitions() as usize);
+        self.inner.queues.data_to_all(&queue::Task::Barrier { reply });
+        answers.iter().for_each(drop);
+    }
+
+    /// Ends: takes no more, applies what was taken, joins the threads. Waits for that.
+    pub fn stop(&self) {
+        self.inner.queues.close();
+        for thread in lock(&self.inner.threads).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a partition thread had panicked: its devices were lost");
+            }
+        }
+    }
+}
+
+/// One source's stream of ping batches into a namespace.
+pub struct IngestSession {
+    runtime: Runtime,
+    namespace: NamespaceIx,
+    applied: mpsc::UnboundedSender<Applied>,
 }
 
 impl IngestSession {
     /// Hands over a batch; waits while the partitions' queues are full (back-pressure).
+    ///
+    /// On the event clock the rows must be sorted by their time.
     pub async fn submit(
         &mut self,
-        _number: u64,
-        _base: EventTime,
-        _rows: &[PingRow],
+        number: u64,
+        base: EventTime,
+        rows: &[PingRow],
     ) -> Result<(), SessionRefused> {
+        let inner = &self.runtime.inner;
+        let permit = inner.queues.room_for(rows.len()).await.ok_or(SessionRefused::Stopping)?;
+        let ticket = Ticket::new(number, self.applied.clone(), permit);
+        match inner.config.clock {
+            ClockMode::Wall => inner.queues.submit(self.namespace, base, rows, ticket),
+            ClockMode::Event => {
+                lock(&inner.event).pings(&inner.queues, &*inner.sink, self.namespace, base, rows, &ticket);
+                ticket.all_sent();
+            }
+        }
         Ok(())
     }
+
     /// On the event clock: no ping before `at` follows (`last`: none at all, and `at` itself has
-    /// passed). Ignored on the wall clock.
-    pub async fn watermark(&mut self, _at: EventTime, _last: bool) -> Result<(), SessionRefused> {
+    /// passed). Nothing on the wall clock.
+    pub async fn watermark(&mut self, at: EventTime, last: bool) -> Result<(), SessionRefused> {
+        let inner = &self.runtime.inner;
+        if inner.config.clock == ClockMode::Event {
+            // Freed at once: what the permit holds back is a flood of watermarks.
+            drop(inner.queues.room_for(0).await.ok_or(SessionRefused::Stopping)?);
+            lock(&inner.event).watermark(&inner.queues, &*inner.sink, at, last);
+        }
         Ok(())
+    }
+}
+
+impl Drop for IngestSession {
+    fn drop(&mut self) {
+        if self.runtime.clock_mode() == ClockMode::Event {
+            lock(&self.runtime.inner.event).close_session();
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The desk as the doors see it: rights, waiting actions, reports, lists.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::access::{Grant, Role};
@@ -8,27 +8,38 @@ use crate::desk::state::State;
 use crate::desk::{ActionLine, Desk, DeskError, ReplayActions, ReportNo};
 use crate::domain::{Match, MaxAge, Namespace};
 use crate::runtime::{
-    ActionSource, AlertInfo, ClockMode, EventKey, MatchSink, NamespaceConfig, Runtime, RuntimeConfig,
+    ActionSource, AlertInfo, ClockMode, EventKey, MatchSink, NamespaceConfig, NamespaceIx, Runtime,
+    RuntimeConfig,
 };
 
-struct Nowhere;
+/// Takes the alerts' versions, in the order in which they were told.
+#[derive(Default)]
+struct Versions(Mutex<Vec<(String, u32)>>);
 
-impl MatchSink for Nowhere {
-    fn alert(&self, _: &Arc<AlertInfo>) {}
-    fn matches(&self, _: &Namespace, _: &[Match], _: &[EventKey]) {}
+impl MatchSink for Versions {
+    fn alert(&self, info: &Arc<AlertInfo>) {
+        self.0.lock().unwrap().push((info.id.to_string(), info.version));
+    }
+    fn matches(&self, _: NamespaceIx, _: &[Match], _: &[EventKey]) {}
 }
 
-/// A desk on the wall clock.
-fn desk() -> (Desk, Runtime) {
+fn desk_on(clock: ClockMode) -> (Desk, Runtime, Arc<Versions>) {
     let name = |name| NamespaceConfig { name: Namespace::new(name).unwrap(), max_age: MaxAge::Never };
     let config = RuntimeConfig {
-        partitions: 1,
+        partitions: 2,
         namespaces: vec![name("one"), name("two")],
-        clock: ClockMode::Wall,
+        clock,
         clock_skew_ms: 0,
+        sliced: false,
     };
-    let runtime = Runtime::start(config, Arc::new(Nowhere)).unwrap();
-    (Desk::new(runtime.clone(), Policies::new()), runtime)
+    let versions = Arc::new(Versions::default());
+    let runtime = Runtime::start(config, Arc::clone(&versions) as _).unwrap();
+    (Desk::new(runtime.clone(), Policies::new()), runtime, versions)
+}
+
+fn desk() -> (Desk, Runtime) {
+    let (desk, runtime, _) = desk_on(ClockMode::Wall);
+    (desk, runtime)
 }
 
 /// Publishable at any time that a wall clock shows.
@@ -118,6 +129,50 @@ fn a_preview_takes_no_id_and_is_judged_as_a_publication() {
     assert!(preview.namespaces.iter().all(|of| of.namespace == "one"), "only what was granted");
     assert!(desk.preview(&police, bare("a")).unwrap_err().to_string().contains("\"expires\" is missing"));
     assert!(desk.act(&police, None, publish(lasting("a"))).is_ok());
+    runtime.stop();
+}
+
+#[test]
+fn actions_of_many_threads_reach_the_partitions_in_the_order_of_the_book() {
+    const EACH: u32 = 50;
+    let (desk, runtime, versions) = desk_on(ClockMode::Wall);
+    let police = grant("police", Role::Authority);
+    desk.act(&police, None, publish(lasting("a"))).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..EACH).for_each(|_| drop(desk.act(&police, None, update(bare("a"))).unwrap())));
+        }
+    });
+    runtime.stop();
+    let told: Vec<u32> = versions.0.lock().unwrap().iter().map(|(_, version)| *version).collect();
+    assert!(told.into_iter().eq(1..=1 + 4 * EACH));
+}
+
+#[test]
+fn on_the_event_clock_an_action_waits_for_the_watermark() {
+    let (desk, runtime, versions) = desk_on(ClockMode::Event);
+    let police = grant("police", Role::Authority);
+    let told = || versions.0.lock().unwrap().clone();
+    assert_eq!(desk.act(&police, None, publish(whole("a"))), Err(DeskError::NoTime));
+    let receipt = desk.act(&police, Some(hour(12)), publish(whole("a"))).unwrap();
+    assert_eq!((receipt.at, receipt.queued, receipt.version), (hour(12), true, 0));
+
+    let driver = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (mut session, _applied) = runtime.open_session(NamespaceIx(0)).unwrap();
+    let mut pass = |hours, last| driver.block_on(session.watermark(hour(hours), last)).unwrap();
+    pass(12, false);
+    assert_eq!((told(), desk.list(&police).unwrap().waiting), (vec![], 1));
+    pass(13, false);
+    assert_eq!(told(), [("a".to_owned(), 1)]);
+    // Behind the clock: judged at once, at the clock.
+    desk.act(&police, Some(hour(1)), update(bare("a"))).unwrap();
+    assert_eq!(told().len(), 2);
+    let late = AlertDraft { expires: Some(hour(12)), ..bare("a") };
+    desk.act(&police, Some(hour(1)), update(late)).unwrap();
+    let list = desk.list(&police).unwrap();
+    assert_eq!((list.waiting, list.rejections.len(), list.alerts[0].version), (0, 1, 2));
+    pass(14, true);
+    assert_eq!(desk.show(&police, &"a".into()).unwrap().summary.state, "active");
     runtime.stop();
 }
 

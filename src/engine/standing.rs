@@ -1,0 +1,108 @@
+//! The alerts that stand: parts, their active stages, and when the next stage or expiry is due.
+
+use std::collections::BTreeMap;
+
+use super::notified::Notified;
+use crate::domain::{AlertNo, EventTime, PartSpec, Uncertainty};
+use crate::geo::{PreparedArea, Radius, Reach};
+
+/// A part of an alert with its active stage.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) spec: PartSpec<PreparedArea>,
+    pub(super) stage: usize,
+}
+
+impl Part {
+    /// A part at the stage of time `now`.
+    pub(super) fn at(spec: PartSpec<PreparedArea>, now: EventTime) -> Self {
+        let mut part = Self { spec, stage: 0 };
+        part.activate(now);
+        part
+    }
+
+    /// Makes the stage of time `now` active.
+    pub(super) fn activate(&mut self, now: EventTime) {
+        self.stage = self.spec.stages.at(now.ms_since(self.spec.start));
+    }
+
+    /// When the next stage is due.
+    pub(super) fn next_at(&self) -> Option<EventTime> {
+        let next = self.spec.stages.as_slice().get(self.stage + 1)?;
+        Some(self.spec.start.plus_ms(next.after_ms))
+    }
+
+    /// The radius of the active stage, km.
+    pub(super) fn radius_km(&self) -> f64 {
+        self.spec.stages.as_slice()[self.stage].radius_km
+    }
+
+    /// How far the active stage reaches.
+    pub(super) fn reach(&self, mode: Uncertainty) -> Reach {
+        self.reach_of(self.stage, mode)
+    }
+
+    fn reach_of(&self, stage: usize, mode: Uncertainty) -> Reach {
+        reach(&self.spec, stage, mode)
+    }
+}
+
+/// How far a stage of a part reaches.
+pub(super) fn reach(spec: &PartSpec<PreparedArea>, stage: usize, mode: Uncertainty) -> Reach {
+    let radius = if spec.as_drawn {
+        Radius::AsDrawn
+    } else {
+        Radius::Metres(spec.stages.as_slice()[stage].radius_km * 1_000.0)
+    };
+    Reach { radius, mode }
+}
+
+/// An alert that was not cancelled.
+#[derive(Debug)]
+pub(super) struct Alert {
+    pub(super) version: u32,
+    pub(super) published_at: EventTime,
+    pub(super) expires: EventTime,
+    pub(super) mode: Uncertainty,
+    pub(super) parts: Vec<Part>,
+    /// Published and not expired: its parts stand over the buckets.
+    pub(super) active: bool,
+    pub(super) notified: Notified,
+}
+
+impl Alert {
+    /// When its next stage is due, if it is still active then.
+    fn next_stage_at(&self) -> Option<EventTime> {
+        let next = self.parts.iter().filter_map(Part::next_at).min()?;
+        (self.active && next < self.expires).then_some(next)
+    }
+}
+
+/// All alerts that were not cancelled, in the order of publication.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    pub(super) alerts: BTreeMap<AlertNo, Alert>,
+    next_stage_at: Option<EventTime>,
+    next_expiry: Option<EventTime>,
+}
+
+impl Standing {
+    /// When the next stage of any active alert is due.
+    #[inline]
+    pub(super) fn next_stage_at(&self) -> Option<EventTime> {
+        self.next_stage_at
+    }
+
+    /// When the next active alert expires.
+    #[inline]
+    pub(super) fn next_expiry(&self) -> Option<EventTime> {
+        self.next_expiry
+    }
+
+    /// Finds out anew what is due next; call it after every change of an alert.
+    pub(super) fn plan(&mut self) {
+        let active = || self.alerts.values().filter(|a| a.active);
+        self.next_stage_at = active().filter_map(Alert::next_stage_at).min();
+        self.next_expiry = active().map(|a| a.expires).min();
+    }
+}
