@@ -45,6 +45,7 @@ pub(super) async fn serve(incoming: Incoming, shared: Arc<Shared>) {
         ));
     }
     while sessions.join_next().await.is_some() {}
+    close(&connection, ErrorCode::ShuttingDown, ErrorCode::ShuttingDown.name());
 }
 
 /// Closes a connection with a code and a line.
