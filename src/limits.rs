@@ -64,3 +64,20 @@ const _: () = assert!(PINGS_QUEUED_MAX <= i32::MAX as u32, "a semaphore counts t
 const _: () = assert!(PARTS_MAX <= u8::MAX as usize + 1, "a match names its part in a byte");
 const _: () = assert!(STAGES_MAX <= u8::MAX as usize + 1, "a match names its stage in a byte");
 const _: () = assert!(ACCURACY_M_MAX < 1 << 17, "a ping row holds the accuracy in 17 bits");
+
+/// Longest line of a ping or tower file, bytes. Real rows stay below 200; a longer one is a bad
+/// row, read past without being held.
+pub const CSV_LINE_BYTES_MAX: usize = 64 << 10;
+/// Longest line of an action file, bytes: the largest alert and the action around it. A longer
+/// one is not read.
+pub const ACTION_LINE_BYTES_MAX: usize = ALERT_JSON_BYTES_MAX + 4_096;
+/// Most actions in one file. A larger file is not read.
+pub const ACTIONS_MAX: usize = 1_000_000;
+/// Most warnings kept of one alert or action file; further ones are dropped.
+pub const WARNINGS_MAX: usize = 100;
+/// Most device names that a tool remembers to print them back (about 100 bytes each). Devices
+/// beyond it are printed by their pseudonym.
+pub const DEVICE_NAMES_MAX: usize = 4_000_000;
+/// Most towers held (about 64 bytes each). OpenCelliD has some 50 million in all; a larger file
+/// is not read.
+pub const TOWERS_MAX: usize = 100_000_000;

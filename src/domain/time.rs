@@ -27,8 +27,9 @@ pub enum TimeError {
 /// First and last millisecond of the years 0000 to 9999.
 const RANGE_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_207_200_999;
 
+/// Fit for one line of an error.
 fn shorten(text: &str) -> String {
-    text.chars().take(64).collect()
+    text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 impl EventTime {
