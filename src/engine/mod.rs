@@ -25,3 +25,6 @@ use crate::geo::PreparedArea;
 
 /// What the desk decided, with its area prepared.
 pub type Order = Directive<PreparedArea>;
+
+#[cfg(test)]
+mod tests;
