@@ -36,8 +36,31 @@ pub const MAX_AGE_MS: i64 = 24 * 3_600_000;
 
 /// Most alerts that the desk holds, ended ones included. Publishing beyond it is rejected.
 pub const ALERTS_MAX: usize = 100_000;
+/// Most bytes of JSON in the newest versions of all alerts that the desk holds. A publication or
+/// update beyond it is rejected. 1 GiB is 100,000 alerts of 10 KiB each.
+pub const ALERTS_BYTES_MAX: usize = 1 << 30;
+/// Most actions that wait for their time on the event clock. A further one is refused.
+pub const ACTIONS_WAITING_MAX: usize = 10_000;
+/// Most bytes (roughly) of the actions that wait. A further one is refused.
+pub const ACTIONS_WAITING_BYTES_MAX: usize = 256 << 20;
+/// How many rejections of waiting actions the desk remembers for its list; the oldest go first.
+pub const REJECTIONS_KEPT: usize = 1_000;
+/// Most alerts in one list, the newest first. The list says how many there are.
+pub const LIST_MAX: usize = 1_000;
 /// Most unconfirmed sighting reports that wait on one alert. A further one is rejected.
 pub const REPORTS_MAX: usize = 1_000;
+/// Most unconfirmed sighting reports that wait on all alerts. A further one is rejected.
+pub const REPORTS_TOTAL_MAX: usize = 20_000;
+
+/// Matches in one chunk of a match log: the unit that is dropped, and about what a reader copies
+/// under the log's lock (some 320 KiB).
+pub const MATCH_CHUNK: usize = 8_192;
+/// Most matches that all match logs hold in memory (40 bytes each: 640 MiB), shared out evenly
+/// among the namespaces. Beyond it a log drops its oldest chunk; a reader that wanted it is told.
+pub const MATCHES_IN_MEMORY_MAX: usize = 16 << 20;
+/// Most bytes of JSON of all alert versions kept for subscribers. Beyond it the oldest superseded
+/// versions go first; an alert's newest version always stays.
+pub const ALERT_VERSIONS_BYTES_MAX: usize = 2 << 30;
 
 /// Most partitions of a server: one a core is enough, and no machine in sight has more cores.
 pub const PARTITIONS_MAX: u32 = 256;
@@ -64,6 +87,12 @@ const _: () = assert!(PINGS_QUEUED_MAX <= i32::MAX as u32, "a semaphore counts t
 const _: () = assert!(PARTS_MAX <= u8::MAX as usize + 1, "a match names its part in a byte");
 const _: () = assert!(STAGES_MAX <= u8::MAX as usize + 1, "a match names its stage in a byte");
 const _: () = assert!(ACCURACY_M_MAX < 1 << 17, "a ping row holds the accuracy in 17 bits");
+const _: () = assert!(
+    ALERT_VERSIONS_BYTES_MAX >= ALERTS_BYTES_MAX,
+    "the newest versions, which the desk bounds, must fit into what delivery keeps"
+);
+const _: () = assert!(ALERT_JSON_BYTES_MAX < ALERTS_BYTES_MAX, "the largest alert must fit");
+const _: () = assert!(MATCH_CHUNK <= MATCHES_IN_MEMORY_MAX, "a log holds at least a chunk");
 
 /// Longest identity name, bytes: it is a file name and stands in log lines.
 pub const IDENTITY_NAME_BYTES_MAX: usize = 64;

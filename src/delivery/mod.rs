@@ -1,1 +1,61 @@
-//! delivery
+//! The way of matches to partners: a match log for each namespace, and the alerts that its
+//! matches speak of.
+//!
+//! Partitions append, subscriptions read at their own pace. It never decides who is matched and
+//! never waits for a reader. Invariant: an offset names one match for good; what is no longer
+//! held is refused, never skipped in silence.
+
+mod alerts;
+mod match_log;
+
+use std::sync::Arc;
+
+use crate::domain::{AlertNo, Match, Namespace};
+use crate::limits::{MATCH_CHUNK, MATCHES_IN_MEMORY_MAX};
+use crate::runtime::{AlertInfo, EventKey, MatchSink, NamespaceConfig, NamespaceIx};
+
+use alerts::Alerts;
+pub use match_log::{MatchLog, OffsetGone};
+
+/// All match logs of an engine, and its alerts' versions.
+pub struct Delivery {
+    /// In the order of the runtime's namespaces.
+    logs: Vec<(Namespace, MatchLog)>,
+    alerts: Alerts,
+}
+
+impl Delivery {
+    /// Empty logs for the namespaces that the runtime is started with, in the same order.
+    pub fn new(namespaces: &[NamespaceConfig]) -> Self {
+        let share = (MATCHES_IN_MEMORY_MAX / namespaces.len().max(1)).max(MATCH_CHUNK);
+        let log = |config: &NamespaceConfig| (config.name.clone(), MatchLog::new(share));
+        Self { logs: namespaces.iter().map(log).collect(), alerts: Alerts::default() }
+    }
+
+    /// The log of a namespace.
+    ///
+    /// # Panics
+    /// Where the number comes from another runtime than the one this was made for.
+    pub fn log(&self, namespace: NamespaceIx) -> &MatchLog {
+        &self.logs[usize::from(namespace.0)].1
+    }
+
+    /// An alert as subscribers get it: this version or, where memory took it, the oldest later
+    /// one that is still held. The newest is always held. `None` for what was never told.
+    pub fn alert(&self, no: AlertNo, version: u32) -> Option<Arc<AlertInfo>> {
+        self.alerts.get(no, version)
+    }
+}
+
+impl MatchSink for Delivery {
+    fn alert(&self, info: &Arc<AlertInfo>) {
+        self.alerts.add(info);
+    }
+
+    fn matches(&self, namespace: &Namespace, matches: &[Match], _order: &[EventKey]) {
+        match self.logs.iter().find(|(name, _)| name == namespace) {
+            Some((_, log)) => log.append(matches),
+            None => tracing::error!(%namespace, "matches of a namespace without a log are lost"),
+        }
+    }
+}

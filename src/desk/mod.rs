@@ -1,1 +1,207 @@
-//! desk
+//! One alert's life in one place, for every door.
+//!
+//! QUIC, HTTP and the shell hand an action in with the grant of whoever asks; the desk checks
+//! the right, lets the [`Book`] judge, and tells all partitions what was accepted, in one order.
+//! It never touches a device and knows no wire format. Invariant: the order in which the book
+//! accepts actions is the order in which every partition hears of them.
+
+mod book;
+mod rejection;
+mod replay;
+mod reports;
+mod state;
+mod terms;
+#[cfg(test)]
+mod tests;
+mod views;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::access::{Grant, Role};
+use crate::domain::{Action, AlertDraft, AlertId, EventTime, Stages};
+use crate::limits::{ACTIONS_WAITING_MAX, REPORTS_MAX, REPORTS_TOTAL_MAX};
+use crate::runtime::{ClockMode, Runtime};
+
+pub use book::{Actor, Book};
+pub use rejection::{Reason, Rejection};
+pub use replay::{ActionLine, RejectedLine, ReplayActions};
+pub use reports::ReportNo;
+use state::State;
+pub use views::{
+    AlertList, AlertSummary, AlertView, LateRejection, NamespacePreview, PartView, Preview, Receipt,
+    ReportReceipt, ReportView, StageView,
+};
+
+/// The policies that the configuration names.
+pub type Policies = BTreeMap<String, Stages>;
+
+/// Why the desk did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum DeskError {
+    /// The alert's life does not allow it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// No right to it.
+    #[error("\"{name}\" has the role {role}, which may not {what}")]
+    NotGranted {
+        /// The identity.
+        name: String,
+        /// Its role.
+        role: Role,
+        /// What it wanted.
+        what: &'static str,
+    },
+    /// A time on the wall clock.
+    #[error("this server runs on the wall clock, which gives each action its time: leave \"at\" out")]
+    AtOnWallClock,
+    /// No time on the event clock.
+    #[error("the event clock has no time yet: give the action an \"at\"")]
+    NoTime,
+    /// The queue is full.
+    #[error(
+        "too many actions wait for the event clock (at most {ACTIONS_WAITING_MAX}): stream pings, then try again"
+    )]
+    WaitingFull,
+    /// Too many reports.
+    #[error(
+        "too many unconfirmed reports wait ({REPORTS_MAX} on one alert, {REPORTS_TOTAL_MAX} on all): confirm or reject some"
+    )]
+    ReportsFull,
+    /// No such report.
+    #[error(
+        "report {0} does not wait: it was confirmed or rejected, its alert was cancelled, or it never was"
+    )]
+    NoReport(ReportNo),
+}
+
+/// The alert desk of a running engine.
+pub struct Desk {
+    runtime: Runtime,
+    /// Held from an action's judgement until all partitions were told: it makes the one order.
+    /// Taken before `state`, so that nobody who only reads waits for a partition's queue.
+    order: Mutex<()>,
+    /// One preview at a time: each makes every partition count all its devices.
+    preview: Mutex<()>,
+    state: Arc<State>,
+}
+
+impl Desk {
+    /// A desk without alerts. On the event clock it becomes the runtime's source of actions.
+    pub fn new(runtime: Runtime, policies: Policies) -> Self {
+        let state = Arc::new(State::new(policies));
+        if runtime.clock_mode() == ClockMode::Event {
+            runtime.set_action_source(Arc::clone(&state) as _);
+        }
+        Self { runtime, order: Mutex::new(()), preview: Mutex::new(()), state }
+    }
+
+    /// Does what is asked, or queues it until the event clock passes its time.
+    ///
+    /// Blocks while the partitions' queues are full. `at` is for the event clock only; without
+    /// it a publication takes the alert's `sent`, anything else the clock.
+    pub fn act(&self, grant: &Grant, at: Option<EventTime>, action: Action) -> Result<Receipt, DeskError> {
+        let actor = actor(grant)?;
+        match self.runtime.clock_mode() {
+            ClockMode::Wall => {
+                if at.is_some() {
+                    return Err(DeskError::AtOnWallClock);
+                }
+                let _order = lock(&self.order);
+                let now = self.runtime.now();
+                let (told, receipt) = self.state.decide_now(now, &actor, action)?;
+                self.runtime.tell(told);
+                Ok(receipt)
+            }
+            ClockMode::Event => {
+                let receipt = self.state.queue(self.runtime.now(), at, actor, action)?;
+                self.runtime.actions_waiting();
+                Ok(receipt)
+            }
+        }
+    }
+
+    /// Takes an unconfirmed sighting of an active alert; it waits for its authority.
+    pub fn report_sighting(
+        &self,
+        grant: &Grant,
+        id: &AlertId,
+        lat: f64,
+        lon: f64,
+        seen_at: Option<EventTime>,
+    ) -> Result<ReportReceipt, DeskError> {
+        granted(grant, grant.may_report(), "report sightings")?;
+        self.state.report(self.runtime.now(), grant.name().into(), id, (lat, lon), seen_at)
+    }
+
+    /// Confirms a report: it becomes a sighting of its alert, seen when the report says.
+    pub fn confirm(
+        &self,
+        grant: &Grant,
+        report: ReportNo,
+        at: Option<EventTime>,
+    ) -> Result<Receipt, DeskError> {
+        let taken = self.state.take_report(&actor(grant)?, report)?;
+        let action = taken.to_action();
+        self.act(grant, at, action).inspect_err(|_| self.state.put_back(report, taken))
+    }
+
+    /// Rejects a report; `reason` goes to the log.
+    pub fn reject(&self, grant: &Grant, report: ReportNo, reason: &str) -> Result<(), DeskError> {
+        let taken = self.state.take_report(&actor(grant)?, report)?;
+        tracing::info!(%report, alert = ?taken.id.as_str(), by = grant.name(), reason, "report rejected");
+        Ok(())
+    }
+
+    /// The newest alerts and what became of late actions.
+    pub fn list(&self, grant: &Grant) -> Result<AlertList, DeskError> {
+        granted(grant, grant.may_read_alerts(), "list alerts")?;
+        Ok(self.state.list(self.runtime.now(), &actor(grant)?))
+    }
+
+    /// Everything about one alert.
+    pub fn show(&self, grant: &Grant, id: &AlertId) -> Result<AlertView, DeskError> {
+        granted(grant, grant.may_read_alerts(), "see alerts")?;
+        Ok(self.state.show(self.runtime.now(), &actor(grant)?, id)?)
+    }
+
+    /// How many devices each stage of `draft` would reach now, in the namespaces granted (an
+    /// admin's: all). The draft is judged as a publication would be, but takes no id and may have
+    /// any status. Blocks until all partitions have counted.
+    pub fn preview(&self, grant: &Grant, draft: AlertDraft) -> Result<Preview, DeskError> {
+        granted(grant, grant.may_read_alerts(), "preview alerts")?;
+        let now = self.runtime.now();
+        let at = match self.runtime.clock_mode() {
+            ClockMode::Wall => now,
+            ClockMode::Event => now.max(draft.sent.unwrap_or(now)),
+        };
+        let (part, uncertainty) = self.state.preview(at, draft)?;
+        let _turn = lock(&self.preview);
+        let counts = self.runtime.preview(&part, uncertainty);
+        let names = self.runtime.namespaces().iter().map(|config| &config.name);
+        let shown = names
+            .zip(counts)
+            .filter(|(name, _)| grant.role() == Role::Admin || grant.namespaces().contains(name))
+            .map(|(name, counts)| (name.clone(), counts));
+        Ok(Preview::new(at, &part, shown))
+    }
+}
+
+fn granted(grant: &Grant, may: bool, what: &'static str) -> Result<(), DeskError> {
+    if may {
+        return Ok(());
+    }
+    Err(DeskError::NotGranted { name: grant.name().into(), role: grant.role(), what })
+}
+
+/// Who acts under this grant.
+fn actor(grant: &Grant) -> Result<Actor, DeskError> {
+    granted(grant, grant.may_act(), "act on alerts")?;
+    let name = grant.name().into();
+    Ok(if grant.may_act_for_others() { Actor::Admin(name) } else { Actor::Authority(name) })
+}
+
+/// Locks; what a panicking holder left is whole, because the book enters an action last.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

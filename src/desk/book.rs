@@ -1,0 +1,309 @@
+//! The book of all alerts: the one place where an action is judged by an alert's life.
+//!
+//! Live doors and replay use the same book, so that what is accepted never depends on the way
+//! in. It never does I/O, reads a clock or starts a thread: the time of an action is an
+//! argument. Invariant: a rejection changes nothing; an accepted action has been validated
+//! whole, and what it returns is all that anybody else needs to carry it out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::{
+    Action, AlertDraft, AlertId, AlertNo, CancelReason, Directive, DirectiveKind, EventTime, PartSpec,
+    Position, Stages, Status, Uncertainty,
+};
+use crate::files::alert_to_json;
+use crate::geo::PreparedArea;
+use crate::limits::{ALERT_ID_BYTES_MAX, ALERT_JSON_BYTES_MAX, ALERTS_BYTES_MAX, ALERTS_MAX, PARTS_MAX};
+use crate::runtime::{AlertInfo, Told};
+
+use super::Policies;
+use super::rejection::{Reason, Rejection};
+use super::terms::{Growth, Terms};
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// An authority: acts on the alerts that it published.
+    Authority(Arc<str>),
+    /// An admin, or the owner of a recording: acts on all alerts.
+    Admin(Arc<str>),
+}
+
+impl Actor {
+    /// The name it acts under.
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Authority(name) | Self::Admin(name) => name,
+        }
+    }
+}
+
+/// All alerts ever published. See the module head.
+#[derive(Debug, Default)]
+pub struct Book {
+    policies: Policies,
+    /// By number.
+    alerts: Vec<Held>,
+    by_id: BTreeMap<AlertId, AlertNo>,
+    /// Bytes of JSON of all alerts' newest versions.
+    bytes: usize,
+    /// The latest time given so far.
+    newest: Option<EventTime>,
+}
+
+/// One alert as it stands.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) terms: Terms,
+    pub(super) growth: Growth,
+    pub(super) info: Arc<AlertInfo>,
+    pub(super) owner: Arc<str>,
+    pub(super) published: EventTime,
+    /// The confirmed sightings: parts 1 and on.
+    pub(super) sightings: Vec<Sighting>,
+    pub(super) cancelled: Option<Cancelled>,
+}
+
+/// A confirmed sighting.
+#[derive(Debug)]
+pub(super) struct Sighting {
+    pub(super) position: Position,
+    pub(super) seen_at: EventTime,
+    pub(super) stages: Stages,
+}
+
+/// An alert's end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cancelled {
+    pub(super) at: EventTime,
+    pub(super) reason: CancelReason,
+}
+
+impl Held {
+    pub(super) fn is_active(&self, at: EventTime) -> bool {
+        self.cancelled.is_none() && at < self.terms.expires
+    }
+
+    pub(super) fn may_act(&self, actor: &Actor) -> bool {
+        match actor {
+            Actor::Authority(name) => *name == self.owner,
+            Actor::Admin(_) => true,
+        }
+    }
+}
+
+impl Book {
+    /// An empty book that knows these named policies.
+    pub fn new(policies: Policies) -> Self {
+        Self { policies, ..Self::default() }
+    }
+
+    /// The latest time that was given to an accepted action; `BEFORE_ALL` before the first.
+    pub fn newest(&self) -> EventTime {
+        self.newest.unwrap_or(EventTime::BEFORE_ALL)
+    }
+
+    /// Judges an action at the time given to it, which is not before any time given earlier.
+    /// An accepted one is entered; what is returned is to be told to all partitions, in the
+    /// order of the calls.
+    pub fn decide(&mut self, at: EventTime, actor: &Actor, action: Action) -> Result<Told, Rejection> {
+        let id = action.id().clone();
+        let told = match action {
+            Action::Publish(draft) => self.publish(at, actor, *draft),
+            Action::Update(draft) => self.update(at, actor, *draft),
+            Action::Sighting { id, lat, lon, seen_at } => self.sighting(at, actor, &id, (lat, lon), seen_at),
+            Action::Cancel { id, reason } => self.cancel(at, actor, &id, reason),
+        };
+        match told {
+            Ok(told) => {
+                self.newest = self.newest.max(Some(at));
+                Ok(told)
+            }
+            Err(reason) => Err(reason.of(&id)),
+        }
+    }
+
+    /// Part 0 and the mode that publishing `draft` at `at` would start with. The draft is judged
+    /// as a publication would be, but takes no id and may have any status.
+    pub fn preview(
+        &self,
+        at: EventTime,
+        draft: AlertDraft,
+    ) -> Result<(PartSpec<PreparedArea>, Uncertainty), Rejection> {
+        let id = draft.id.clone();
+        let judged =
+            Terms::resolve(draft, at).and_then(|terms| Ok((terms.part(&self.policies)?, terms.uncertainty)));
+        judged.map_err(|reason| reason.of(&id))
+    }
+
+    fn publish(&mut self, at: EventTime, actor: &Actor, draft: AlertDraft) -> Result<Told, Reason> {
+        let id_bytes = draft.id.as_str().len();
+        if id_bytes == 0 {
+            return Err(Reason::NoId);
+        }
+        if id_bytes > ALERT_ID_BYTES_MAX {
+            return Err(Reason::LongId(id_bytes));
+        }
+        if self.by_id.contains_key(&draft.id) {
+            return Err(Reason::Exists);
+        }
+        if draft.status == Some(Status::Draft) {
+            return Err(Reason::Draft);
+        }
+        if self.alerts.len() >= ALERTS_MAX {
+            return Err(Reason::Full);
+        }
+        let terms = Terms::resolve(draft, at)?;
+        let part = terms.part(&self.policies)?;
+        let no = AlertNo(u32::try_from(self.alerts.len()).map_err(|_| Reason::Full)?);
+        let info = self.info(no, 1, &terms, 0)?;
+
+        let (uncertainty, expires) = (terms.uncertainty, terms.expires);
+        self.by_id.insert(terms.id.clone(), no);
+        self.bytes += info.json.len();
+        self.alerts.push(Held {
+            growth: Growth::of(&part),
+            terms,
+            info: Arc::clone(&info),
+            owner: Arc::clone(actor.name()),
+            published: at,
+            sightings: Vec::new(),
+            cancelled: None,
+        });
+        Ok(told(at, no, DirectiveKind::Publish { part, uncertainty, expires }, Some(info)))
+    }
+
+    fn update(&mut self, at: EventTime, actor: &Actor, draft: AlertDraft) -> Result<Told, Reason> {
+        let (no, held) = self.standing(actor, &draft.id)?;
+        if let Some(named) = draft.status
+            && named != held.terms.status
+        {
+            return Err(Reason::OtherStatus { held: held.terms.status, named });
+        }
+        let replaces = draft.area.is_some() || draft.policy.is_some() || draft.lost_at.is_some();
+        let terms = Terms::resolve(held.terms.overlaid(draft), at)?;
+        let part = if replaces { Some(terms.part(&self.policies)?) } else { None };
+        let (version, bytes) = (held.info.version.saturating_add(1), held.info.json.len());
+        let info = self.info(no, version, &terms, bytes)?;
+
+        self.bytes = self.bytes - bytes + info.json.len();
+        let (uncertainty, expires) = (terms.uncertainty, terms.expires);
+        let held = &mut self.alerts[no.0 as usize];
+        held.terms = terms;
+        held.info = Arc::clone(&info);
+        if let Some(part) = &part {
+            held.growth = Growth::of(part);
+        }
+        Ok(told(at, no, DirectiveKind::Update { version, part, uncertainty, expires }, Some(info)))
+    }
+
+    fn sighting(
+        &mut self,
+        at: EventTime,
+        actor: &Actor,
+        id: &AlertId,
+        (lat, lon): (f64, f64),
+        seen_at: Option<EventTime>,
+    ) -> Result<Told, Reason> {
+        let (no, held) = self.standing(actor, id)?;
+        let (position, seen_at) = held.check_sighting(at, (lat, lon), seen_at)?;
+        if 1 + held.sightings.len() >= PARTS_MAX {
+            return Err(Reason::Parts);
+        }
+        let stages = held.growth.of_sighting();
+        let part = PartSpec {
+            area: Arc::new(PreparedArea::circle(position)),
+            start: seen_at,
+            stages: stages.clone(),
+            as_drawn: false,
+        };
+        self.alerts[no.0 as usize].sightings.push(Sighting { position, seen_at, stages });
+        Ok(told(at, no, DirectiveKind::Sighting { part }, None))
+    }
+
+    fn cancel(
+        &mut self,
+        at: EventTime,
+        actor: &Actor,
+        id: &AlertId,
+        reason: CancelReason,
+    ) -> Result<Told, Reason> {
+        let (no, _) = self.standing(actor, id)?;
+        self.alerts[no.0 as usize].cancelled = Some(Cancelled { at, reason });
+        Ok(told(at, no, DirectiveKind::Cancel, None))
+    }
+
+    /// An alert that exists, was not cancelled, and on which the actor may act.
+    fn standing(&self, actor: &Actor, id: &AlertId) -> Result<(AlertNo, &Held), Reason> {
+        let (no, held) = self.find(id).ok_or(Reason::Unknown)?;
+        if !held.may_act(actor) {
+            return Err(Reason::NotYours);
+        }
+        match held.cancelled {
+            Some(cancelled) => Err(Reason::Cancelled(cancelled.at)),
+            None => Ok((no, held)),
+        }
+    }
+
+    pub(super) fn find(&self, id: &AlertId) -> Option<(AlertNo, &Held)> {
+        let no = *self.by_id.get(id)?;
+        Some((no, self.alerts.get(no.0 as usize)?))
+    }
+
+    /// All alerts in the order of publication.
+    pub(super) fn alerts(&self) -> &[Held] {
+        &self.alerts
+    }
+
+    /// The version as subscribers get it; `replaced` bytes of the alert's JSON go away for it.
+    fn info(
+        &self,
+        no: AlertNo,
+        version: u32,
+        terms: &Terms,
+        replaced: usize,
+    ) -> Result<Arc<AlertInfo>, Reason> {
+        let json = alert_to_json(&terms.to_draft()).to_string();
+        if json.len() > ALERT_JSON_BYTES_MAX {
+            return Err(Reason::Large(json.len()));
+        }
+        if self.bytes - replaced + json.len() > ALERTS_BYTES_MAX {
+            return Err(Reason::FullBytes);
+        }
+        let (id, status) = (terms.id.clone(), terms.status);
+        Ok(Arc::new(AlertInfo { no, id, version, status, json: json.into() }))
+    }
+}
+
+impl Held {
+    /// The rules of a sighting that also an unconfirmed report must meet.
+    pub(super) fn check_sighting(
+        &self,
+        at: EventTime,
+        (lat, lon): (f64, f64),
+        seen_at: Option<EventTime>,
+    ) -> Result<(Position, EventTime), Reason> {
+        if let Some(cancelled) = self.cancelled {
+            return Err(Reason::Cancelled(cancelled.at));
+        }
+        if !self.is_active(at) {
+            return Err(Reason::NotActive { expires: self.terms.expires });
+        }
+        let position = Position::from_degrees(lat, lon).map_err(Reason::Position)?;
+        let seen_at = seen_at.unwrap_or(at);
+        if seen_at > at {
+            return Err(Reason::SeenAfter { seen_at, at });
+        }
+        Ok((position, seen_at))
+    }
+}
+
+fn told(
+    at: EventTime,
+    alert: AlertNo,
+    kind: DirectiveKind<PreparedArea>,
+    info: Option<Arc<AlertInfo>>,
+) -> Told {
+    Told { order: Arc::new(Directive { at, alert, kind }), info }
+}

@@ -1,0 +1,214 @@
+//! What the desk remembers behind its lock: the book, actions that wait for the event clock, and
+//! reports. It knows the runtime only as the one who asks for waiting actions.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use crate::domain::{Action, AlertDraft, AlertId, EventTime, PartSpec, Position, Shape, Uncertainty};
+use crate::geo::PreparedArea;
+use crate::limits::{ACTIONS_WAITING_BYTES_MAX, ACTIONS_WAITING_MAX, LIST_MAX, REJECTIONS_KEPT};
+use crate::runtime::{ActionSource, Told};
+
+use super::book::{Actor, Book};
+use super::rejection::{Reason, Rejection};
+use super::reports::{Report, ReportNo, Reports};
+use super::views::{AlertList, AlertSummary, AlertView, LateRejection, Receipt, ReportReceipt};
+use super::{DeskError, Policies, lock};
+
+pub(super) struct State(Mutex<Inner>);
+
+struct Inner {
+    book: Book,
+    /// By time, then arrival.
+    waiting: BTreeMap<(EventTime, u64), Waiting>,
+    waiting_bytes: usize,
+    arrivals: u64,
+    rejections: VecDeque<(Arc<str>, LateRejection)>,
+    reports: Reports,
+}
+
+struct Waiting {
+    actor: Actor,
+    action: Action,
+    bytes: usize,
+}
+
+impl Inner {
+    fn decide(&mut self, at: EventTime, actor: &Actor, action: Action) -> Result<Told, Rejection> {
+        let ends = if let Action::Cancel { id, .. } = &action { Some(id.clone()) } else { None };
+        let told = self.book.decide(at, actor, action)?;
+        if let Some(id) = ends {
+            self.reports.forget(&id);
+        }
+        Ok(told)
+    }
+}
+
+impl State {
+    pub(super) fn new(policies: Policies) -> Self {
+        Self(Mutex::new(Inner {
+            book: Book::new(policies),
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
+            arrivals: 0,
+            rejections: VecDeque::new(),
+            reports: Reports::default(),
+        }))
+    }
+
+    /// Wall clock: judges at `now`, or at the time of the action before it if the server's clock
+    /// was set back.
+    pub(super) fn decide_now(
+        &self,
+        now: EventTime,
+        actor: &Actor,
+        action: Action,
+    ) -> Result<(Told, Receipt), Rejection> {
+        let mut inner = lock(&self.0);
+        let id = action.id().clone();
+        let at = now.max(inner.book.newest());
+        let told = inner.decide(at, actor, action)?;
+        let version = inner.book.find(&id).map_or(0, |(_, held)| held.info.version);
+        Ok((told, Receipt { id: id.to_string(), version, at, queued: false }))
+    }
+
+    /// Event clock: queues until the clock passes the action's time.
+    pub(super) fn queue(
+        &self,
+        now: EventTime,
+        at: Option<EventTime>,
+        actor: Actor,
+        action: Action,
+    ) -> Result<Receipt, DeskError> {
+        let sent = if let Action::Publish(draft) = &action { draft.sent } else { None };
+        let at = at.or(sent).unwrap_or(now);
+        if at == EventTime::BEFORE_ALL {
+            return Err(DeskError::NoTime);
+        }
+        let id = action.id().clone();
+        let bytes = rough_bytes(&action);
+        let mut inner = lock(&self.0);
+        // An owner never changes, so this much can be said at once.
+        if inner.book.find(&id).is_some_and(|(_, held)| !held.may_act(&actor))
+            && !matches!(action, Action::Publish(_))
+        {
+            return Err(Reason::NotYours.of(&id).into());
+        }
+        if inner.waiting.len() >= ACTIONS_WAITING_MAX
+            || inner.waiting_bytes.saturating_add(bytes) > ACTIONS_WAITING_BYTES_MAX
+        {
+            return Err(DeskError::WaitingFull);
+        }
+        let key = (at, inner.arrivals);
+        inner.arrivals += 1;
+        inner.waiting_bytes += bytes;
+        inner.waiting.insert(key, Waiting { actor, action, bytes });
+        Ok(Receipt { id: id.to_string(), version: 0, at, queued: true })
+    }
+
+    pub(super) fn report(
+        &self,
+        now: EventTime,
+        by: Arc<str>,
+        id: &AlertId,
+        place: (f64, f64),
+        seen_at: Option<EventTime>,
+    ) -> Result<ReportReceipt, DeskError> {
+        let mut inner = lock(&self.0);
+        let (_, held) = inner.book.find(id).ok_or_else(|| Reason::Unknown.of(id))?;
+        let (position, seen_at) = held.check_sighting(now, place, seen_at).map_err(|why| why.of(id))?;
+        let report = Report { id: id.clone(), position, seen_at, by };
+        let no = inner.reports.add(report).ok_or(DeskError::ReportsFull)?;
+        Ok(ReportReceipt { report: no, id: id.to_string(), seen_at })
+    }
+
+    /// Takes a report out for whoever may act on its alert.
+    pub(super) fn take_report(&self, actor: &Actor, no: ReportNo) -> Result<Report, DeskError> {
+        let mut inner = lock(&self.0);
+        let report = inner.reports.get(no).ok_or(DeskError::NoReport(no))?;
+        if !inner.book.find(&report.id).is_some_and(|(_, held)| held.may_act(actor)) {
+            return Err(Reason::NotYours.of(&report.id).into());
+        }
+        inner.reports.take(no).ok_or(DeskError::NoReport(no))
+    }
+
+    /// Returns a report whose confirmation was refused, unless its alert has ended.
+    pub(super) fn put_back(&self, no: ReportNo, report: Report) {
+        let mut inner = lock(&self.0);
+        if inner.book.find(&report.id).is_some_and(|(_, held)| held.cancelled.is_none()) {
+            inner.reports.put_back(no, report);
+        }
+    }
+
+    pub(super) fn list(&self, now: EventTime, actor: &Actor) -> AlertList {
+        let inner = lock(&self.0);
+        let alerts = inner.book.alerts().iter().rev().take(LIST_MAX);
+        AlertList {
+            alerts: alerts.map(|held| AlertSummary::new(held, now)).collect(),
+            total: inner.book.alerts().len(),
+            waiting: inner.waiting.len(),
+            rejections: inner
+                .rejections
+                .iter()
+                .filter(|(by, _)| matches!(actor, Actor::Admin(_)) || by == actor.name())
+                .map(|(_, rejection)| rejection.clone())
+                .collect(),
+        }
+    }
+
+    pub(super) fn show(&self, now: EventTime, actor: &Actor, id: &AlertId) -> Result<AlertView, Rejection> {
+        let inner = lock(&self.0);
+        let (_, held) = inner.book.find(id).ok_or_else(|| Reason::Unknown.of(id))?;
+        let reports = inner.reports.of(id).filter(|_| held.may_act(actor));
+        Ok(AlertView::new(held, now, reports))
+    }
+
+    pub(super) fn preview(
+        &self,
+        at: EventTime,
+        draft: AlertDraft,
+    ) -> Result<(PartSpec<PreparedArea>, Uncertainty), Rejection> {
+        lock(&self.0).book.preview(at, draft)
+    }
+}
+
+impl ActionSource for State {
+    fn next_at(&self) -> Option<EventTime> {
+        lock(&self.0).waiting.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn decide_next(&self, clock: EventTime) -> Option<Told> {
+        let mut inner = lock(&self.0);
+        let ((at, _), Waiting { actor, action, bytes }) = inner.waiting.pop_first()?;
+        inner.waiting_bytes -= bytes;
+        let at = at.max(clock);
+        match inner.decide(at, &actor, action) {
+            Ok(told) => Some(told),
+            Err(rejection) => {
+                tracing::warn!(%at, by = %actor.name(), "a queued action was rejected: {rejection}");
+                if inner.rejections.len() >= REJECTIONS_KEPT {
+                    inner.rejections.pop_front();
+                }
+                let late = LateRejection { id: rejection.id.to_string(), at, reason: rejection.to_string() };
+                inner.rejections.push_back((Arc::clone(actor.name()), late));
+                None
+            }
+        }
+    }
+}
+
+/// About how much memory a waiting action takes.
+fn rough_bytes(action: &Action) -> usize {
+    let (Action::Publish(draft) | Action::Update(draft)) = action else {
+        return size_of::<Action>();
+    };
+    let shapes = draft.area.iter().flatten().flat_map(|area| &area.shapes);
+    let positions: usize = shapes
+        .map(|shape| match shape {
+            Shape::Circle { .. } => 1,
+            Shape::Polygon { rings } => rings.iter().map(Vec::len).sum(),
+        })
+        .sum();
+    let content = serde_json::to_string(&draft.content).map_or(0, |json| json.len());
+    size_of::<AlertDraft>() + positions * size_of::<Position>() + content
+}

@@ -1,0 +1,232 @@
+//! The desk as the doors see it: rights, waiting actions, reports, lists.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::access::{Grant, Role};
+use crate::desk::state::State;
+use crate::desk::{ActionLine, Desk, DeskError, ReplayActions, ReportNo};
+use crate::domain::{Match, MaxAge, Namespace};
+use crate::runtime::{
+    ActionSource, AlertInfo, ClockMode, EventKey, MatchSink, NamespaceConfig, Runtime, RuntimeConfig,
+};
+
+struct Nowhere;
+
+impl MatchSink for Nowhere {
+    fn alert(&self, _: &Arc<AlertInfo>) {}
+    fn matches(&self, _: &Namespace, _: &[Match], _: &[EventKey]) {}
+}
+
+/// A desk on the wall clock.
+fn desk() -> (Desk, Runtime) {
+    let name = |name| NamespaceConfig { name: Namespace::new(name).unwrap(), max_age: MaxAge::Never };
+    let config = RuntimeConfig {
+        partitions: 1,
+        namespaces: vec![name("one"), name("two")],
+        clock: ClockMode::Wall,
+        clock_skew_ms: 0,
+    };
+    let runtime = Runtime::start(config, Arc::new(Nowhere)).unwrap();
+    (Desk::new(runtime.clone(), Policies::new()), runtime)
+}
+
+/// Publishable at any time that a wall clock shows.
+fn lasting(id: &str) -> AlertDraft {
+    AlertDraft { expires: Some(EventTime::from_rfc3339("9000-01-01T00:00:00Z").unwrap()), ..whole(id) }
+}
+
+fn grant(name: &str, role: Role) -> Grant {
+    Grant::for_test(name, role, &["one"])
+}
+
+#[test]
+fn only_authorities_and_admins_act_and_only_on_their_own() {
+    let (desk, runtime) = desk();
+    let police = grant("police", Role::Authority);
+    let receipt = desk.act(&police, None, publish(lasting("a"))).unwrap();
+    assert_eq!((receipt.id.as_str(), receipt.version, receipt.queued), ("a", 1, false));
+    for role in [Role::Operator, Role::Partner] {
+        let refused = desk.act(&grant("x", role), None, cancel("a")).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!("\"x\" has the role {}, which may not act on alerts", role.as_str())
+        );
+        assert!(desk.list(&grant("x", role)).is_err());
+        assert!(desk.show(&grant("x", role), &"a".into()).is_err());
+        assert!(desk.preview(&grant("x", role), lasting("p")).is_err());
+        assert!(desk.confirm(&grant("x", role), ReportNo(0), None).is_err());
+    }
+    let refused = desk.act(&grant("rangers", Role::Authority), None, update(bare("a"))).unwrap_err();
+    assert!(refused.to_string().contains("published by another authority"), "{refused}");
+    assert_eq!(desk.act(&police, None, update(bare("a"))).unwrap().version, 2);
+    assert_eq!(desk.act(&grant("root", Role::Admin), None, cancel("a")).unwrap().version, 2);
+    let refused = desk.act(&police, Some(hour(1)), publish(lasting("b"))).unwrap_err();
+    assert_eq!(refused, DeskError::AtOnWallClock);
+
+    let list = desk.list(&police).unwrap();
+    let seen = &list.alerts[0];
+    assert_eq!((seen.state, seen.reason, seen.owner.as_str()), ("cancelled", Some("found"), "police"));
+    assert_eq!(list.total, 1);
+    runtime.stop();
+}
+
+#[test]
+fn a_report_waits_until_its_authority_confirms_or_rejects_it() {
+    let (desk, runtime) = desk();
+    let (police, partner) = (grant("police", Role::Authority), grant("p", Role::Partner));
+    let a = "a".into();
+    let report = |lat| desk.report_sighting(&partner, &a, lat, 121.0, None).map(|taken| taken.report);
+    assert!(report(31.0).unwrap_err().to_string().contains("does not exist"));
+    desk.act(&police, None, publish(lasting("a"))).unwrap();
+    assert!(report(99.0).unwrap_err().to_string().contains("latitude 99"));
+    assert!(desk.report_sighting(&grant("o", Role::Operator), &a, 31.0, 121.0, None).is_err());
+    let (first, second, third) = (report(31.0).unwrap(), report(32.0).unwrap(), report(33.0).unwrap());
+
+    let rangers = grant("rangers", Role::Authority);
+    assert!(desk.confirm(&rangers, first, None).is_err());
+    assert!(desk.show(&rangers, &a).unwrap().reports.is_empty());
+    desk.confirm(&police, first, None).unwrap();
+    assert_eq!(desk.confirm(&police, first, None), Err(DeskError::NoReport(first)));
+    desk.reject(&police, second, "seen by nobody else").unwrap();
+    assert_eq!(desk.reject(&police, second, ""), Err(DeskError::NoReport(second)));
+    // What is refused waits on.
+    assert_eq!(desk.confirm(&police, third, Some(hour(1))), Err(DeskError::AtOnWallClock));
+
+    let view = serde_json::to_value(desk.show(&police, &a).unwrap()).unwrap();
+    assert_eq!(view["state"], "active");
+    assert_eq!(view["parts"], 2);
+    assert_eq!(view["parts_now"][1]["lat"], 31.0);
+    assert_eq!(view["parts_now"][0]["stages"][3]["after"], "3h");
+    assert_eq!(view["reports"][0]["report"], 2);
+    assert_eq!(view["reports"][0]["by"], "p");
+    assert_eq!(view["alert"]["id"], "a");
+    // The end of an alert ends its reports.
+    desk.act(&police, None, cancel("a")).unwrap();
+    assert_eq!(desk.confirm(&police, third, None), Err(DeskError::NoReport(third)));
+    assert!(report(31.0).is_err());
+    runtime.stop();
+}
+
+#[test]
+fn a_preview_takes_no_id_and_is_judged_as_a_publication() {
+    let (desk, runtime) = desk();
+    let police = grant("police", Role::Authority);
+    let draft = AlertDraft { status: Some(crate::domain::Status::Draft), ..lasting("a") };
+    let preview = desk.preview(&police, draft).unwrap();
+    assert_eq!(preview.stages.len(), 4);
+    assert!(preview.namespaces.iter().all(|of| of.namespace == "one"), "only what was granted");
+    assert!(desk.preview(&police, bare("a")).unwrap_err().to_string().contains("\"expires\" is missing"));
+    assert!(desk.act(&police, None, publish(lasting("a"))).is_ok());
+    runtime.stop();
+}
+
+fn queue(
+    state: &State,
+    now: EventTime,
+    at: Option<EventTime>,
+    action: Action,
+) -> Result<EventTime, DeskError> {
+    state.queue(now, at, police(), action).map(|receipt| {
+        assert!(receipt.queued);
+        receipt.at
+    })
+}
+
+#[test]
+fn on_the_event_clock_actions_wait_in_the_order_of_time_then_arrival() {
+    let state = State::new(Policies::new());
+    let none = EventTime::BEFORE_ALL;
+    assert_eq!(state.next_at(), None);
+    assert_eq!(queue(&state, none, None, publish(whole("x"))), Err(DeskError::NoTime));
+    assert_eq!(queue(&state, none, Some(hour(14)), cancel("a")), Ok(hour(14)));
+    // A publication's own time is `sent`.
+    let a = AlertDraft { sent: Some(hour(12)), ..whole("a") };
+    assert_eq!(queue(&state, none, None, publish(a)), Ok(hour(12)));
+    assert_eq!(queue(&state, none, Some(hour(12)), update(bare("a"))), Ok(hour(12)));
+    // Anything else's is the clock.
+    assert_eq!(queue(&state, hour(13), None, sighting("a", None)), Ok(hour(13)));
+    assert_eq!(queue(&state, hour(13), Some(hour(11)), cancel("never")), Ok(hour(11)));
+    assert_eq!(state.list(hour(13), &police()).waiting, 5);
+
+    let mut seen = Vec::new();
+    while let Some(next) = state.next_at() {
+        let told = state.decide_next(hour(12));
+        seen.push((next, told.map(|told| told.order.at)));
+    }
+    assert_eq!(
+        seen,
+        [
+            // Behind the clock: judged at the clock, and rejected.
+            (hour(11), None),
+            (hour(12), Some(hour(12))),
+            (hour(12), Some(hour(12))),
+            (hour(13), Some(hour(13))),
+            (hour(14), Some(hour(14))),
+        ]
+    );
+    assert!(state.decide_next(hour(15)).is_none());
+    let list = state.list(hour(15), &police());
+    assert_eq!((list.waiting, list.rejections.len()), (0, 1));
+    assert_eq!(list.rejections[0].at, hour(12));
+    assert!(list.rejections[0].reason.starts_with("alert \"never\": it does not exist"));
+    assert!(state.list(hour(15), &Actor::Authority("rangers".into())).rejections.is_empty());
+    assert_eq!(state.list(hour(15), &Actor::Admin("root".into())).rejections.len(), 1);
+}
+
+#[test]
+fn the_queue_is_bounded_and_a_foreign_alert_is_refused_at_once() {
+    let state = State::new(Policies::new());
+    for _ in 0..crate::limits::ACTIONS_WAITING_MAX {
+        queue(&state, hour(12), None, cancel("a")).unwrap();
+    }
+    assert_eq!(queue(&state, hour(12), None, cancel("a")), Err(DeskError::WaitingFull));
+    assert!(state.decide_next(hour(12)).is_none());
+    queue(&state, hour(12), Some(hour(1)), publish(whole("a"))).unwrap();
+    state.decide_next(hour(12)).unwrap();
+    let rangers = Actor::Authority("rangers".into());
+    let refused = state.queue(hour(12), None, rangers, cancel("a")).unwrap_err();
+    assert!(refused.to_string().contains("another authority"));
+}
+
+#[test]
+fn a_clock_set_back_does_not_turn_the_order_of_actions() {
+    let state = State::new(Policies::new());
+    state.decide_now(hour(14), &police(), publish(whole("a"))).unwrap();
+    let (told, receipt) = state.decide_now(hour(13), &police(), cancel("a")).unwrap();
+    assert_eq!((told.order.at, receipt.at), (hour(14), hour(14)));
+}
+
+#[test]
+fn a_replay_reports_rejections_by_line_and_goes_on() {
+    let line = |line, hours, action| ActionLine { line, at: hour(hours), action };
+    let source = ReplayActions::new(
+        Policies::new(),
+        vec![
+            line(1, 13, cancel("a")),
+            line(2, 12, publish(whole("a"))),
+            line(4, 13, cancel("a")),
+            line(5, 12, update(bare("a"))),
+        ],
+    );
+    let mut told = Vec::new();
+    while let Some(at) = source.next_at() {
+        told.push((at, source.decide_next(EventTime::BEFORE_ALL).map(|told| told.order.at)));
+    }
+    assert_eq!(
+        told,
+        [
+            (hour(12), Some(hour(12))),
+            (hour(12), Some(hour(12))),
+            (hour(13), Some(hour(13))),
+            (hour(13), None),
+        ]
+    );
+    let rejected: Vec<String> = source.rejected().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        rejected,
+        [
+            "line 4: alert \"a\": it was cancelled at 2026-05-15T13:00:00.000Z: nothing follows, publish a new alert"
+        ]
+    );
+}
