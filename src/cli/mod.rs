@@ -4,15 +4,22 @@
 //! decides nothing about alerts, pings or matches. Invariant: standard output carries results
 //! only, everything said to people besides goes to standard error; a failure is one line there.
 
+mod alert;
 mod args;
+mod config;
+mod demo;
+mod ingest;
 mod output;
 mod pings;
+mod pki;
 mod progress;
 mod replay;
+mod serve;
+mod subscribe;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Finds the devices near a missing-child alert, exactly and once.
 #[derive(Debug, Parser)]
@@ -31,7 +38,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::DemoArgs),
+    Serve(serve::ServeArgs),
+    Ingest(ingest::IngestArgs),
+    Subscribe(subscribe::SubscribeArgs),
+    Alert(alert::AlertArgs),
     Replay(replay::ReplayArgs),
+    Pki(pki::PkiArgs),
 }
 
 /// Runs the command line of this process.
@@ -44,8 +57,20 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let result = match &cli.command {
-        Command::Replay(args) => replay::run(args),
+    if let Command::Replay(args) = &cli.command
+        && let Some(message) = args.usage_error()
+    {
+        let _ = Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message).print();
+        return ExitCode::from(2);
+    }
+    let result = match cli.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Serve(args) => serve::run(args),
+        Command::Ingest(args) => ingest::run(&args),
+        Command::Subscribe(args) => subscribe::run(&args),
+        Command::Alert(args) => alert::run(args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Pki(args) => pki::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

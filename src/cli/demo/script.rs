@@ -116,9 +116,9 @@ impl Script {
         moments
     }
 
-    /// The actions as an authority hands them in: kind, time, JSON.
-    pub(super) fn actions(&self) -> [(&'static str, EventTime, Value); 3] {
-        let alert = json!({
+    /// The alert as its authority writes it.
+    pub(super) fn alert(&self) -> Value {
+        json!({
             "id": ALERT,
             "status": "exercise",
             "sent": self.published.to_string(),
@@ -128,15 +128,6 @@ impl Script {
             "policy": "tuanyuan",
             "headline": format!("EXERCISE: girl of six lost in {}", self.lost_in.name),
             "child": {"sex": "female", "age": 6, "height_cm": 115, "wears": "a red jacket"},
-        });
-        let sighting = json!({
-            "id": ALERT, "lat": self.seen_in.lat, "lon": self.seen_in.lon, "seen_at": self.seen.to_string(),
-        });
-        let cancel = json!({"id": ALERT, "reason": "found"});
-        [
-            ("publish", self.published, alert),
-            ("sighting", self.sighted, sighting),
-            ("cancel", self.found, cancel),
-        ]
+        })
     }
 }
