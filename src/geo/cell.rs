@@ -1,0 +1,62 @@
+//! A hexagon of the index as what the geometry needs of it: a centre and a radius that no
+//! position of the cell exceeds.
+//!
+//! Why the radius holds: h3 assigns a position to the cell whose hexagon holds its gnomonic
+//! projection on the nearest icosahedron face. Straight lines of that plane are great circles
+//! of the sphere, so, face by face, a cell is a convex spherical polygon, whose corners are
+//! the cell's vertices, distortion vertices on face edges included. In a convex polygon the
+//! farthest point from an inner point is a corner. h3's sphere takes geodetic latitude for its
+//! own; the map from it to the ellipsoid stretches the two axes by factors (6.34 to 6.40, at
+//! most 1 % apart) that hardly change within a cell of 10 km (1.6e-5), so it keeps straight
+//! lines and convexity up to that. A thousandth covers it; cells above resolution 4 are larger
+//! than "hardly" and take 2 %. One metre covers rounding: of the centre (1 cm), of h3's own
+//! arithmetic, and of positions on a border.
+
+use h3o::{CellIndex, LatLng, Resolution};
+
+use super::geodesic::{Spot, geodesic_to};
+use crate::domain::Position;
+
+/// The resolution of the index: hexagons of about 10 km, 250 km².
+pub const INDEX_RESOLUTION: Resolution = Resolution::Five;
+
+/// The index cell of a position.
+pub fn cell_of(position: Position) -> CellIndex {
+    #[expect(clippy::expect_used, reason = "only infinite coordinates are refused, and a Position's are not")]
+    let point = LatLng::new(position.lat_deg(), position.lon_deg()).expect("a position is finite");
+    point.to_cell(INDEX_RESOLUTION)
+}
+
+/// A cell's centre and a bound on the distance from it to any position of the cell.
+#[derive(Clone, Copy, Debug)]
+pub struct CellBound {
+    centre: Spot,
+    radius_m: f64,
+}
+
+impl CellBound {
+    /// The bound of a cell (of any resolution).
+    pub fn of(cell: CellIndex) -> Self {
+        let middle = LatLng::from(cell);
+        #[expect(clippy::expect_used, reason = "h3o's longitudes and latitudes stay in their ranges")]
+        let centre =
+            Position::from_degrees(middle.lat(), middle.lng()).expect("the centre of a cell is a position");
+        let reach = cell
+            .boundary()
+            .iter()
+            .map(|vertex| geodesic_to(centre, vertex.lat(), vertex.lng()).0)
+            .fold(0.0, f64::max);
+        let stretch = if cell.resolution() < Resolution::Four { 1.02 } else { 1.001 };
+        Self { centre: Spot::new(centre), radius_m: reach * stretch + 1.0 }
+    }
+
+    /// The centre, rounded to a position.
+    pub fn centre(&self) -> &Spot {
+        &self.centre
+    }
+
+    /// No position of the cell is farther from the centre than this, metres.
+    pub fn radius_m(&self) -> f64 {
+        self.radius_m
+    }
+}
