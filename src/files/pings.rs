@@ -321,7 +321,7 @@ mod tests {
             format!("\"device\",\"at\",\"lat\",\"lon\"\n\"42\",\"{AT}\",\"31.2\",\"121.5\"\n"),
             format!("\n\ndevice, at, lat, lon\n\n \n42, {AT}, 31.2, 121.5\n\n"),
             format!("device,at,lat,lon,accuracy_m\n42,{AT},31.2,121.5,\n"),
-            format!("device,at,lat,lon,accuracy_m\n42,2026-05-15T20:00:00.0009+08:00,3.12e1,+121.5,0.0\n"),
+            "device,at,lat,lon,accuracy_m\n42,2026-05-15T20:00:00.0009+08:00,3.12e1,+121.5,0.0\n".to_owned(),
             format!("device,at,lat,lon,tower\n42,{AT},31.2,121.5,nonsense\n"),
         ] {
             let pings = read(file.as_bytes());
