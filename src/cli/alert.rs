@@ -295,7 +295,7 @@ fn set_times(
     publication: bool,
 ) -> anyhow::Result<()> {
     let given = |draft: &Map<String, Value>, member: &str| draft.get(member).is_some_and(|v| !v.is_null());
-    let mut set = |draft: &mut Map<String, Value>, member: &str, at: EventTime| {
+    let set = |draft: &mut Map<String, Value>, member: &str, at: EventTime| {
         draft.insert(member.into(), at.to_string().into());
     };
     if let (true, Some(at), false) = (publication, at, given(draft, "sent")) {

@@ -12,7 +12,7 @@ use super::args::{default_partitions, namespace, partitions, time};
 use super::output::{count, grouped, note};
 use super::pings::{self, shown};
 use crate::access::pki;
-use crate::desk::{ActionLine, ReplayActions};
+use crate::desk::{Policies, ReplayActions};
 use crate::domain::{EventTime, MaxAge, Namespace};
 use crate::files::{self, Pseudonyms};
 use crate::limits::{DEVICE_NAMES_MAX, MAX_AGE_MS};
@@ -84,12 +84,8 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let end = args.until.unwrap_or(file.last_at.max(last_action));
     let given = actions.actions.partition_point(|action| action.at <= end) as u64;
     let after_end = actions.actions.len() as u64 - given;
-    let lines = actions
-        .actions
-        .into_iter()
-        .map(|action| ActionLine { line: action.line, at: action.at, action: action.action })
-        .collect();
-    let source = Arc::new(ReplayActions::new(desk_policies(), lines));
+    // A replay knows no configuration, so no policies with names of their own.
+    let source = Arc::new(ReplayActions::new(Policies::new(), actions.actions));
 
     let mut out = files::create(&args.out)?;
     let what = Replay {
@@ -140,9 +136,4 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
         begun.elapsed().as_secs_f64(),
     ));
     Ok(())
-}
-
-/// A replay knows no configuration, so no policies with names of their own.
-fn desk_policies() -> crate::desk::Policies {
-    crate::desk::Policies::new()
 }

@@ -10,7 +10,7 @@ mod match_log;
 
 use std::sync::Arc;
 
-use crate::domain::{AlertNo, Match, Namespace};
+use crate::domain::{AlertNo, Match};
 use crate::limits::{MATCH_CHUNK, MATCHES_IN_MEMORY_MAX};
 use crate::runtime::{AlertInfo, EventKey, MatchSink, NamespaceConfig, NamespaceIx};
 
@@ -20,7 +20,7 @@ pub use match_log::{MatchLog, OffsetGone};
 /// All match logs of an engine, and its alerts' versions.
 pub struct Delivery {
     /// In the order of the runtime's namespaces.
-    logs: Vec<(Namespace, MatchLog)>,
+    logs: Vec<MatchLog>,
     alerts: Alerts,
 }
 
@@ -28,8 +28,7 @@ impl Delivery {
     /// Empty logs for the namespaces that the runtime is started with, in the same order.
     pub fn new(namespaces: &[NamespaceConfig]) -> Self {
         let share = (MATCHES_IN_MEMORY_MAX / namespaces.len().max(1)).max(MATCH_CHUNK);
-        let log = |config: &NamespaceConfig| (config.name.clone(), MatchLog::new(share));
-        Self { logs: namespaces.iter().map(log).collect(), alerts: Alerts::default() }
+        Self { logs: namespaces.iter().map(|_| MatchLog::new(share)).collect(), alerts: Alerts::default() }
     }
 
     /// The log of a namespace.
@@ -37,7 +36,7 @@ impl Delivery {
     /// # Panics
     /// Where the number comes from another runtime than the one this was made for.
     pub fn log(&self, namespace: NamespaceIx) -> &MatchLog {
-        &self.logs[usize::from(namespace.0)].1
+        &self.logs[usize::from(namespace.0)]
     }
 
     /// An alert as subscribers get it: this version or, where memory took it, the oldest later
@@ -52,10 +51,7 @@ impl MatchSink for Delivery {
         self.alerts.add(info);
     }
 
-    fn matches(&self, namespace: &Namespace, matches: &[Match], _order: &[EventKey]) {
-        match self.logs.iter().find(|(name, _)| name == namespace) {
-            Some((_, log)) => log.append(matches),
-            None => tracing::error!(%namespace, "matches of a namespace without a log are lost"),
-        }
+    fn matches(&self, namespace: NamespaceIx, matches: &[Match], _keys: &[EventKey]) {
+        self.log(namespace).append(matches);
     }
 }

@@ -23,9 +23,10 @@ use crate::domain::{Action, AlertDraft, AlertId, EventTime, Stages};
 use crate::limits::{ACTIONS_WAITING_MAX, REPORTS_MAX, REPORTS_TOTAL_MAX};
 use crate::runtime::{ClockMode, Runtime};
 
+pub use crate::files::TimedAction as ActionLine;
 pub use book::{Actor, Book};
 pub use rejection::{Reason, Rejection};
-pub use replay::{ActionLine, RejectedLine, ReplayActions};
+pub use replay::{RejectedLine, ReplayActions};
 pub use reports::ReportNo;
 use state::State;
 pub use views::{
@@ -110,7 +111,7 @@ impl Desk {
                 let _order = lock(&self.order);
                 let now = self.runtime.now();
                 let (told, receipt) = self.state.decide_now(now, &actor, action)?;
-                self.runtime.tell(told);
+                self.runtime.tell(&told);
                 Ok(receipt)
             }
             ClockMode::Event => {

@@ -4,23 +4,13 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use crate::domain::{Action, EventTime};
+use crate::domain::EventTime;
+use crate::files::TimedAction;
 use crate::runtime::{ActionSource, Told};
 
 use super::book::{Actor, Book};
 use super::rejection::Rejection;
 use super::{Policies, lock};
-
-/// One line of an action file.
-#[derive(Clone, Debug)]
-pub struct ActionLine {
-    /// Its line number, from 1.
-    pub line: u64,
-    /// Its time.
-    pub at: EventTime,
-    /// What it asks for.
-    pub action: Action,
-}
 
 /// A line that the alert's life rejected.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -38,13 +28,13 @@ pub struct ReplayActions(Mutex<State>);
 struct State {
     book: Book,
     actor: Actor,
-    waiting: VecDeque<ActionLine>,
+    waiting: VecDeque<TimedAction>,
     rejected: Vec<RejectedLine>,
 }
 
 impl ReplayActions {
     /// Takes the whole file; the lines are put in the order of their times, ties as they stand.
-    pub fn new(policies: Policies, mut lines: Vec<ActionLine>) -> Self {
+    pub fn new(policies: Policies, mut lines: Vec<TimedAction>) -> Self {
         lines.sort_by_key(|line| line.at);
         Self(Mutex::new(State {
             book: Book::new(policies),
@@ -67,7 +57,7 @@ impl ActionSource for ReplayActions {
 
     fn decide_next(&self, clock: EventTime) -> Option<Told> {
         let mut state = lock(&self.0);
-        let ActionLine { line, at, action } = state.waiting.pop_front()?;
+        let TimedAction { line, at, action } = state.waiting.pop_front()?;
         let State { book, actor, rejected, .. } = &mut *state;
         book.decide(at.max(clock), actor, action)
             .map_err(|rejection| rejected.push(RejectedLine { line, rejection }))

@@ -12,6 +12,8 @@ use super::rejection::Reason;
 
 /// Radius of a sighting under the policy `fixed`, km (the rules' value).
 const FIXED_SIGHTING_KM: f64 = 10.0;
+/// How much of an unknown policy's name a message repeats.
+const NAME_SHOWN_CHARS: usize = 64;
 
 /// An alert's words at one version. `lost_at` was resolved at publication: a later `sent` does
 /// not move it.
@@ -132,6 +134,9 @@ fn stages_of(policy: &Policy, policies: &Policies) -> Result<Stages, PolicyError
             Stages::growth(*speed_kmh, *every_ms, *start_km, *max_km)
         }
         Policy::Stages(specs) => Stages::new(specs),
-        Policy::Named(name) => policies.get(name).cloned().ok_or_else(|| PolicyError::Unknown(name.clone())),
+        Policy::Named(name) => match policies.get(name) {
+            Some(stages) => Ok(stages.clone()),
+            None => Err(PolicyError::Unknown(name.chars().take(NAME_SHOWN_CHARS).collect())),
+        },
     }
 }

@@ -10,6 +10,9 @@ use crate::domain::{EventTime, Namespace, PartSpec, Position, Stages, format_dur
 use super::book::Held;
 use super::reports::{Report, ReportNo};
 
+/// How much of a headline a list shows.
+const HEADLINE_CHARS: usize = 200;
+
 /// What became of an action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Receipt {
@@ -89,7 +92,7 @@ pub struct AlertSummary {
     pub cancelled: Option<EventTime>,
     /// Its parts: its own area and the sightings.
     pub parts: usize,
-    /// Its headline, if it has one.
+    /// The first 200 characters of its headline, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headline: Option<String>,
 }
@@ -199,7 +202,7 @@ impl AlertSummary {
             expires: held.terms.expires,
             cancelled: held.cancelled.map(|cancelled| cancelled.at),
             parts: 1 + held.sightings.len(),
-            headline: held.terms.content.get("headline").and_then(Value::as_str).map(String::from),
+            headline: held.terms.content.get("headline").and_then(Value::as_str).map(shortened),
         }
     }
 }
@@ -273,6 +276,10 @@ fn stage_views(start: EventTime, stages: &Stages) -> Vec<StageView> {
         radius_km: held.radius_km,
     };
     stages.as_slice().iter().enumerate().map(view).collect()
+}
+
+fn shortened(headline: &str) -> String {
+    headline.chars().take(HEADLINE_CHARS).collect()
 }
 
 fn text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {

@@ -67,7 +67,7 @@ fn sphere_m(a: (f64, f64), b: (f64, f64)) -> f64 {
 pub(super) fn recount(world: &World, script: &Script) -> Vec<Found> {
     let geodesic = Geodesic::wgs84();
     let moments = script.moments();
-    let rounds = script.end.ms_since(START).div_ceil(INTERVAL_MS);
+    let rounds = (script.end.ms_since(START) + INTERVAL_MS - 1) / INTERVAL_MS;
     let mut found: Vec<Found> = (0..world.devices())
         .into_par_iter()
         .flat_map_iter(|index| {

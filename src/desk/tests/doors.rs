@@ -1,6 +1,6 @@
 //! The desk as the doors see it: rights, waiting actions, reports, lists.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::access::{Grant, Role};
@@ -8,27 +8,38 @@ use crate::desk::state::State;
 use crate::desk::{ActionLine, Desk, DeskError, ReplayActions, ReportNo};
 use crate::domain::{Match, MaxAge, Namespace};
 use crate::runtime::{
-    ActionSource, AlertInfo, ClockMode, EventKey, MatchSink, NamespaceConfig, Runtime, RuntimeConfig,
+    ActionSource, AlertInfo, ClockMode, EventKey, MatchSink, NamespaceConfig, NamespaceIx, Runtime,
+    RuntimeConfig,
 };
 
-struct Nowhere;
+/// Takes the alerts' versions, in the order in which they were told.
+#[derive(Default)]
+struct Versions(Mutex<Vec<(String, u32)>>);
 
-impl MatchSink for Nowhere {
-    fn alert(&self, _: &Arc<AlertInfo>) {}
-    fn matches(&self, _: &Namespace, _: &[Match], _: &[EventKey]) {}
+impl MatchSink for Versions {
+    fn alert(&self, info: &Arc<AlertInfo>) {
+        self.0.lock().unwrap().push((info.id.to_string(), info.version));
+    }
+    fn matches(&self, _: NamespaceIx, _: &[Match], _: &[EventKey]) {}
 }
 
-/// A desk on the wall clock.
-fn desk() -> (Desk, Runtime) {
+fn desk_on(clock: ClockMode) -> (Desk, Runtime, Arc<Versions>) {
     let name = |name| NamespaceConfig { name: Namespace::new(name).unwrap(), max_age: MaxAge::Never };
     let config = RuntimeConfig {
-        partitions: 1,
+        partitions: 2,
         namespaces: vec![name("one"), name("two")],
-        clock: ClockMode::Wall,
+        clock,
         clock_skew_ms: 0,
+        sliced: false,
     };
-    let runtime = Runtime::start(config, Arc::new(Nowhere)).unwrap();
-    (Desk::new(runtime.clone(), Policies::new()), runtime)
+    let versions = Arc::new(Versions::default());
+    let runtime = Runtime::start(config, Arc::clone(&versions) as _).unwrap();
+    (Desk::new(runtime.clone(), Policies::new()), runtime, versions)
+}
+
+fn desk() -> (Desk, Runtime) {
+    let (desk, runtime, _) = desk_on(ClockMode::Wall);
+    (desk, runtime)
 }
 
 /// Publishable at any time that a wall clock shows.
