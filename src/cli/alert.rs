@@ -178,10 +178,22 @@ pub(super) fn run(args: AlertArgs) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new().context("the threads for the network")?.block_on(act(args.command, draft))
 }
 
-async fn act(command: AlertCommand, mut draft: Map<String, Value>) -> anyhow::Result<()> {
+async fn act(command: AlertCommand, draft: Map<String, Value>) -> anyhow::Result<()> {
     let common = command.common();
     let client = Client::connect(common.client.address().await?, &common.client.pki, &common.name).await?;
-    let mut control = client.control().await?;
+    let done = match client.control().await {
+        Ok(control) => ask(control, command, draft).await,
+        Err(error) => Err(error.into()),
+    };
+    client.close().await;
+    done
+}
+
+async fn ask(
+    mut control: Control,
+    command: AlertCommand,
+    mut draft: Map<String, Value>,
+) -> anyhow::Result<()> {
     match command {
         AlertCommand::Publish { draft: args, at: AtArgs { at }, .. } => {
             set_times(&mut draft, &args, at, now(&control, at), true)?;
@@ -227,8 +239,6 @@ async fn act(command: AlertCommand, mut draft: Map<String, Value>) -> anyhow::Re
             say_json(&control.preview(&checked(draft)?).await?)?;
         }
     }
-    drop(control);
-    client.close().await;
     Ok(())
 }
 

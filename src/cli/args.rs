@@ -36,7 +36,8 @@ impl ClientArgs {
 }
 
 fn server(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    let port =
+        text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
     match port {
         Some(Ok(port)) if port != 0 => Ok(text.into()),
         _ => Err(format!("write an address and a port, such as {DEFAULT_SERVER}")),
@@ -64,7 +65,8 @@ pub(super) fn partitions(text: &str) -> Result<u32, String> {
 
 /// A partition for each core.
 pub(super) fn default_partitions() -> u32 {
-    let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
+    let cores =
+        std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
     cores.min(crate::limits::PARTITIONS_MAX)
 }
 
@@ -82,9 +84,9 @@ pub(super) fn when(text: &str) -> Result<When, String> {
     if let Ok(ms) = parse_duration_ms(text) {
         return Ok(When::FromNow(ms));
     }
-    EventTime::parse(text).map(When::At).map_err(|_| {
-        "write a time such as 2026-05-15T12:00:00Z, or a duration such as 2h30m".to_owned()
-    })
+    EventTime::parse(text)
+        .map(When::At)
+        .map_err(|_| "write a time such as 2026-05-15T12:00:00Z, or a duration such as 2h30m".to_owned())
 }
 
 #[cfg(test)]

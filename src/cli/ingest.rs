@@ -60,9 +60,15 @@ pub(super) fn run(args: &IngestArgs) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new().context("the threads for the network")?.block_on(ingest(args, file))
 }
 
-async fn ingest(args: &IngestArgs, mut file: pings::PingFile) -> anyhow::Result<()> {
-    let begun = Instant::now();
+async fn ingest(args: &IngestArgs, file: pings::PingFile) -> anyhow::Result<()> {
     let client = Client::connect(args.client.address().await?, &args.client.pki, &args.name).await?;
+    let done = stream(&client, args, file).await;
+    client.close().await;
+    done
+}
+
+async fn stream(client: &Client, args: &IngestArgs, mut file: pings::PingFile) -> anyhow::Result<()> {
+    let begun = Instant::now();
     let mut stream = client.ingest(args.namespace.as_str(), SOURCE).await?;
     let event_clock = stream.hello().clock == Clock::Event;
     let now = if event_clock { local_now() } else { stream.hello().now() };
@@ -99,7 +105,6 @@ async fn ingest(args: &IngestArgs, mut file: pings::PingFile) -> anyhow::Result<
         grouped(counts.rejected_total() + file.tally.rejected),
         count(file.tally.bad, "bad row", "bad rows"),
     ));
-    client.close().await;
     Ok(())
 }
 

@@ -63,7 +63,10 @@ mod tests {
     #[test]
     fn an_error_is_one_line_that_says_nothing_twice() {
         let low: anyhow::Error = io::Error::other("disk on\nfire").into();
-        assert_eq!(one_line(&low.context("cannot open x: disk on\nfire").context("pings")), "pings: cannot open x: disk on fire");
+        assert_eq!(
+            one_line(&low.context("cannot open x: disk on\nfire").context("pings")),
+            "pings: cannot open x: disk on fire"
+        );
         let result: Result<(), _> = Err(io::Error::from(io::ErrorKind::BrokenPipe));
         assert!(is_broken_pipe(&result.context("written").unwrap_err()));
     }

@@ -41,16 +41,11 @@ pub(super) fn read_towers(path: Option<&str>) -> anyhow::Result<Option<Towers>> 
 }
 
 /// Reads a ping file whole; bad rows go to standard error.
-pub(super) fn read(
-    path: &str,
-    names: &mut Pseudonyms,
-    towers: Option<&Towers>,
-) -> anyhow::Result<PingFile> {
+pub(super) fn read(path: &str, names: &mut Pseudonyms, towers: Option<&Towers>) -> anyhow::Result<PingFile> {
     let name = || format!("the pings in {}", shown(path));
     let input = files::open(path).with_context(name)?;
     let reader = PingReader::new(input, names, towers).with_context(name)?;
-    let mut file =
-        PingFile { pings: Vec::new(), tally: RowTally::default(), last_at: EventTime::BEFORE_ALL };
+    let mut file = PingFile { pings: Vec::new(), tally: RowTally::default(), last_at: EventTime::BEFORE_ALL };
     let mut progress = Progress::new("reading pings", None);
     for row in reader {
         let row = row.with_context(name)?;

@@ -64,7 +64,11 @@ pub(super) fn run(args: &PkiArgs) -> anyhow::Result<()> {
         }
         PkiCommand::Issue { dir, role, name, namespace } => {
             let files = pki::issue(dir, *role, name, namespace)?;
-            say(&format!("issued {} ({role}); its key is {}", files.certificate.display(), files.key.display()))?;
+            say(&format!(
+                "issued {} ({role}); its key is {}",
+                files.certificate.display(),
+                files.key.display()
+            ))?;
         }
     }
     Ok(())

@@ -61,12 +61,8 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
         Some(path) => ConfigFile::read(path)?,
         None => ConfigFile::default(),
     };
-    let flags = Overrides {
-        data_dir: args.data,
-        quic: args.quic,
-        partitions: args.partitions,
-        clock: args.clock,
-    };
+    let flags =
+        Overrides { data_dir: args.data, quic: args.quic, partitions: args.partitions, clock: args.clock };
     let config = file.resolve(flags)?;
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)

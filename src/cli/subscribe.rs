@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -49,20 +50,22 @@ pub(super) fn run(args: &SubscribeArgs) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new().context("the threads for the network")?.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
+        let server = args.client.address().await?;
+        let namespace = args.namespace.as_str();
+        let mut follow =
+            Follow::new(server, &args.client.pki, &args.name, namespace, args.from, args.exercise);
+        let ended = tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
-            ended = subscribe(args) => ended,
-        }
+            ended = print(&mut follow, &args.namespace, server) => ended,
+        };
+        follow.close().await;
+        ended
     })
 }
 
-async fn subscribe(args: &SubscribeArgs) -> anyhow::Result<()> {
-    let server = args.client.address().await?;
-    let namespace = args.namespace.as_str();
-    let mut follow =
-        Follow::new(server, &args.client.pki, &args.name, namespace, args.from, args.exercise);
-    let mut lines = Lines { namespace: &args.namespace, alerts: BTreeMap::new(), buffer: Vec::new() };
+async fn print(follow: &mut Follow, namespace: &Namespace, server: SocketAddr) -> anyhow::Result<()> {
+    let mut lines = Lines { namespace, alerts: BTreeMap::new(), buffer: Vec::new() };
     loop {
         match follow.next().await? {
             FollowEvent::Connected(next) => {

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    AlertNo, Area, DeviceId, DirectiveKind, EventTime, Match, MaxAge, PartSpec, Ping, PingRow, Position, Shape,
-    StageSpec, Stages, Uncertainty,
+    AlertNo, Area, DeviceId, DirectiveKind, EventTime, Match, MaxAge, PartSpec, Ping, PingRow, Position,
+    Shape, StageSpec, Stages, Uncertainty,
 };
 
 const START: EventTime = EventTime(1_779_000_000_000);

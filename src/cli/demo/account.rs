@@ -50,8 +50,7 @@ impl Received {
                 Cause::Update => continue,
             };
             self.cleared += u64::from(cause == Cause::Cancel);
-            let arrived =
-                self.by_moment.entry(what).or_insert(Arrived { matches: 0, first: now, last: now });
+            let arrived = self.by_moment.entry(what).or_insert(Arrived { matches: 0, first: now, last: now });
             arrived.matches += 1;
             arrived.last = now;
         }
@@ -66,7 +65,8 @@ impl Received {
     pub(super) fn table(&self, script: &Script, handed: &BTreeMap<What, Instant>) -> String {
         let mut text = String::new();
         let mut line = |time: &str, what: &str, [devices, first, last]: [&str; 3]| {
-            let _ = writeln!(text, "  {time:5}  {what:<58} {devices:>10} {first:>9} {last:>9}");
+            let row = format!("  {time:5}  {what:<58} {devices:>10} {first:>9} {last:>9}");
+            let _ = writeln!(text, "{}", row.trim_end());
         };
         line("", "", ["newly", "first", "last"]);
         line("time", "what happened", ["notified", "match ms", "match ms"]);

@@ -84,9 +84,13 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         args.fast_forward,
     ))?;
     let place = TemporaryDir::new()?;
-    let told = tokio::runtime::Runtime::new()
-        .context("the threads for the network")?
-        .block_on(play(&place.0, args.fast_forward, partitions, &world, &script))?;
+    let told = tokio::runtime::Runtime::new().context("the threads for the network")?.block_on(play(
+        &place.0,
+        args.fast_forward,
+        partitions,
+        &world,
+        &script,
+    ))?;
     report(&told, &script)
 }
 

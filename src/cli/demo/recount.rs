@@ -5,7 +5,7 @@
 use geographiclib_rs::{Geodesic, InverseGeodesic as _};
 use rayon::prelude::*;
 
-use super::script::{Moment, START, STAGES, Script, What};
+use super::script::{Moment, STAGES, START, Script, What};
 use super::world::{INTERVAL_MS, World};
 use crate::domain::{Cause, DeviceId, EventTime, Ping, Position};
 
