@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(radii, [1.0, 4.0, 7.0, 10.0]);
         assert_eq!(Stages::growth(6.0, 60_000, 5.0, 5.0).unwrap().as_slice().len(), 1);
         assert!(matches!(Stages::growth(1.0, 60_000, 1.0, 5_000.0), Err(PolicyError::TooMany(_))));
-        assert_eq!(Stages::growth(1e-9, 60_000, 1.0, 1.000_000_000_1), Err(PolicyError::TooMany(101)));
+        assert_eq!(Stages::growth(1e-9, 60_000, 1.0, 1.1), Err(PolicyError::TooMany(101)));
     }
 
     #[test]

@@ -132,6 +132,50 @@ fn a_preview_takes_no_id_and_is_judged_as_a_publication() {
     runtime.stop();
 }
 
+#[test]
+fn actions_of_many_threads_reach_the_partitions_in_the_order_of_the_book() {
+    const EACH: u32 = 50;
+    let (desk, runtime, versions) = desk_on(ClockMode::Wall);
+    let police = grant("police", Role::Authority);
+    desk.act(&police, None, publish(lasting("a"))).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..EACH).for_each(|_| drop(desk.act(&police, None, update(bare("a"))).unwrap())));
+        }
+    });
+    runtime.stop();
+    let told: Vec<u32> = versions.0.lock().unwrap().iter().map(|(_, version)| *version).collect();
+    assert!(told.into_iter().eq(1..=1 + 4 * EACH));
+}
+
+#[test]
+fn on_the_event_clock_an_action_waits_for_the_watermark() {
+    let (desk, runtime, versions) = desk_on(ClockMode::Event);
+    let police = grant("police", Role::Authority);
+    let told = || versions.0.lock().unwrap().clone();
+    assert_eq!(desk.act(&police, None, publish(whole("a"))), Err(DeskError::NoTime));
+    let receipt = desk.act(&police, Some(hour(12)), publish(whole("a"))).unwrap();
+    assert_eq!((receipt.at, receipt.queued, receipt.version), (hour(12), true, 0));
+
+    let driver = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (mut session, _applied) = runtime.open_session(NamespaceIx(0)).unwrap();
+    let mut pass = |hours, last| driver.block_on(session.watermark(hour(hours), last)).unwrap();
+    pass(12, false);
+    assert_eq!((told(), desk.list(&police).unwrap().waiting), (vec![], 1));
+    pass(13, false);
+    assert_eq!(told(), [("a".to_owned(), 1)]);
+    // Behind the clock: judged at once, at the clock.
+    desk.act(&police, Some(hour(1)), update(bare("a"))).unwrap();
+    assert_eq!(told().len(), 2);
+    let late = AlertDraft { expires: Some(hour(12)), ..bare("a") };
+    desk.act(&police, Some(hour(1)), update(late)).unwrap();
+    let list = desk.list(&police).unwrap();
+    assert_eq!((list.waiting, list.rejections.len(), list.alerts[0].version), (0, 1, 2));
+    pass(14, true);
+    assert_eq!(desk.show(&police, &"a".into()).unwrap().summary.state, "active");
+    runtime.stop();
+}
+
 fn queue(
     state: &State,
     now: EventTime,
