@@ -122,7 +122,7 @@ fn replay_names_bad_rows_and_rejected_actions_by_line_and_goes_on() {
     assert_eq!(said.out, format!("{MATCH}\n"));
     let lines: Vec<&str> = said.err.lines().collect();
     assert_eq!(lines.len(), 20 + 1 + 1 + 1, "{}", said.err);
-    assert_eq!(lines[0], "hexcast: pings.csv: line 105: bad row: 1 fields where the header names 4");
+    assert_eq!(lines[0], "hexcast: pings.csv: line 106: bad row: 1 fields where the header names 4");
     assert_eq!(lines[20], "hexcast: pings.csv: 4 further bad rows");
     assert!(lines[21].starts_with("hexcast: actions.ndjson: line 3: alert \"a\": "), "{}", lines[21]);
     assert!(lines[22].contains("24 bad rows") && lines[22].contains("(1 rejected)"), "{}", lines[22]);
@@ -338,7 +338,7 @@ fn every_command_has_a_help_for_newcomers() {
         ("alert list --help", "newest"),
         ("alert show --help", "everything"),
         ("alert preview --help", "Nothing is published"),
-        ("pki --help", "operator"),
+        ("pki --help", "Operators stream pings"),
         ("pki init --help", "one identity a role"),
         ("pki issue --help", "--namespace"),
     ] {

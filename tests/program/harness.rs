@@ -11,21 +11,21 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// What a finished run said.
-pub struct Said {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// The program, ready to be given arguments, in a directory of its own.
-pub fn hexcast<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Command {
+pub(crate) fn hexcast<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hexcast"));
     command.args(args).current_dir(dir).env_remove("HEXCAST_PKI").env_remove("HEXCAST_LOG");
     command
 }
 
 /// Runs to the end with this standard input.
-pub fn run_with_input(mut command: Command, input: &[u8]) -> Said {
+pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Said {
     let shown = format!("{command:?}");
     let mut running = Running::start_piped(&mut command, Stdio::piped());
     let mut stdin = running.child.stdin.take().unwrap();
@@ -41,12 +41,12 @@ pub fn run_with_input(mut command: Command, input: &[u8]) -> Said {
 }
 
 /// Runs `hexcast` with `args` in `dir` to the end.
-pub fn run<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Said {
+pub(crate) fn run<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Said {
     run_with_input(hexcast(dir, args), b"")
 }
 
 /// Runs and expects success.
-pub fn run_ok<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Said {
+pub(crate) fn run_ok<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Said {
     let said = run(dir, args);
     assert_eq!(said.code, 0, "{}", said.err);
     said
@@ -59,7 +59,7 @@ enum Line {
 }
 
 /// A program that runs; killed when dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<Line>,
     streams: usize,
@@ -69,7 +69,7 @@ pub struct Running {
 
 impl Running {
     /// Starts `hexcast` with `args` in `dir`.
-    pub fn start<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Self {
+    pub(crate) fn start<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Self {
         Self::start_piped(&mut hexcast(dir, args), Stdio::null())
     }
 
@@ -97,29 +97,29 @@ impl Running {
     }
 
     /// Waits for a line on standard output and returns it.
-    pub fn wait_out(&mut self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn wait_out(&mut self, what: &str, fits: impl Fn(&str) -> bool) -> String {
         self.until(what, |running| running.out.iter().any(|line| fits(line)));
         self.out.iter().find(|line| fits(line)).unwrap().clone()
     }
 
     /// Waits for a line on standard error.
-    pub fn wait_err(&mut self, what: &str, fits: impl Fn(&str) -> bool) {
+    pub(crate) fn wait_err(&mut self, what: &str, fits: impl Fn(&str) -> bool) {
         self.until(what, |running| running.err.iter().any(|line| fits(line)));
     }
 
     /// Waits until standard output has so many lines that fit.
-    pub fn wait_count(&mut self, what: &str, count: usize, fits: impl Fn(&str) -> bool) {
+    pub(crate) fn wait_count(&mut self, what: &str, count: usize, fits: impl Fn(&str) -> bool) {
         self.until(what, |running| running.out.iter().filter(|line| fits(line)).count() >= count);
     }
 
     /// Sends a signal by its name.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(sent.unwrap().success());
     }
 
     /// Waits for the end.
-    pub fn wait_exit(mut self, what: &str) -> Said {
+    pub(crate) fn wait_exit(mut self, what: &str) -> Said {
         self.until(what, |running| running.streams == 0);
         // Both streams are closed: the program is at its end.
         let status: ExitStatus = self.child.wait().unwrap();
@@ -128,7 +128,7 @@ impl Running {
     }
 
     /// Closes our end of its standard output after the first line, as `head -1` does.
-    pub fn first_line_then_close(mut command: Command) -> (String, Said) {
+    pub(crate) fn first_line_then_close(mut command: Command) -> (String, Said) {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut first = String::new();
@@ -161,19 +161,19 @@ fn read_lines(stream: impl Read + Send + 'static, to: Sender<Line>, make: fn(Str
 }
 
 /// A file of this repository.
-pub fn repository(path: &str) -> String {
+pub(crate) fn repository(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path).to_str().unwrap().to_owned()
 }
 
 /// Writes a file of a test.
-pub fn write(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+pub(crate) fn write(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = dir.join(name);
     std::fs::write(&path, content).unwrap();
     path
 }
 
 /// A server on a free port, with its data in `dir`, and the arguments that reach it.
-pub fn serve(dir: &Path, more: &[&str]) -> (Running, Vec<String>) {
+pub(crate) fn serve(dir: &Path, more: &[&str]) -> (Running, Vec<String>) {
     let mut args = vec!["serve", "--quic", "127.0.0.1:0"];
     args.extend(more);
     let mut server = Running::start(dir, args);
