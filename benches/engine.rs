@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use common::{Dice, NOW, jittered, populated, publish, wall};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use hexcast::domain::{Position, PingRow};
+use hexcast::domain::{PingRow, Position};
 use hexcast::engine::{Output, Partition};
 use hexcast::geo::{cell_of, geodesic_m};
 
@@ -31,7 +31,14 @@ fn ping_path(c: &mut Criterion) {
         let mut dice = Dice(7);
         group.bench_function(name, |b| {
             b.iter_batched(
-                || (0..BATCH).map(|_| { let i = dice.next() % DEVICES; jittered(i, &mut dice) }).collect::<Vec<PingRow>>(),
+                || {
+                    (0..BATCH)
+                        .map(|_| {
+                            let i = dice.next() % DEVICES;
+                            jittered(i, &mut dice)
+                        })
+                        .collect::<Vec<PingRow>>()
+                },
                 |rows| {
                     out.clear();
                     partition.pings(wall(), NOW, &rows, &mut out)

@@ -202,4 +202,3 @@ pub const DEVICE_NAMES_MAX: usize = 4_000_000;
 /// Most towers held (about 64 bytes each). OpenCelliD has some 50 million in all; a larger file
 /// is not read.
 pub const TOWERS_MAX: usize = 100_000_000;
-

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use hexcast::domain::{
-    Area, DeviceId, DirectiveKind, EventTime, MaxAge, PartSpec, Ping, PingRow, Position, Shape, StageSpec, Stages,
-    Uncertainty,
-};
 use hexcast::domain::AlertNo;
+use hexcast::domain::{
+    Area, DeviceId, DirectiveKind, EventTime, MaxAge, PartSpec, Ping, PingRow, Position, Shape, StageSpec,
+    Stages, Uncertainty,
+};
 use hexcast::engine::{Order, Output, Partition, PartitionConfig, PingClock};
 use hexcast::geo::PreparedArea;
 
