@@ -14,11 +14,8 @@ mod spec {
     use crate::oracle::world::World;
     use crate::oracle::{Reason, generate::generate, judge, matches};
 
-    /// THE PLACE TO PLUG THE ENGINE IN: a function that writes `world.pings_csv()` and
-    /// `world.actions_ndjson()` to files, replays them with `world.namespace`,
-    /// `world.max_age_ms` (`None`: never forgotten), `world.until` and so many partitions, and
-    /// returns the match lines. `None` judges the oracle alone.
-    const ENGINE: Option<Engine> = None;
+    /// Replays a world on so many partitions; `None` would judge the oracle alone.
+    const ENGINE: Option<Engine> = Some(crate::oracle::engine::engine);
 
     fn number(variable: &str, default: u64) -> u64 {
         std::env::var(variable).map_or(default, |text| text.parse().expect(variable))

@@ -4,17 +4,23 @@ use serde_json::{Value, json};
 
 use super::{ClientError, Talk, frame, read, unexpected};
 use crate::domain::{CancelReason, EventTime};
-use crate::wire::{Answer, AnswerBody, Ask, Kind, Receipt, Request, Response};
+use crate::wire::{Answer, AnswerBody, Ask, HelloReply, Kind, Receipt, Request, Response};
 
 /// A session that acts on alerts and asks about them, one request at a time.
 pub struct Control {
     talk: Talk,
+    hello: HelloReply,
     next: u64,
 }
 
 impl Control {
-    pub(super) fn new(talk: Talk) -> Self {
-        Self { talk, next: 1 }
+    pub(super) fn new(hello: HelloReply, talk: Talk) -> Self {
+        Self { talk, hello, next: 1 }
+    }
+
+    /// The server's answer to the hello: its clock and time.
+    pub fn hello(&self) -> &HelloReply {
+        &self.hello
     }
 
     /// Publishes an alert given as JSON. `at` is for the event clock only, here and below.

@@ -68,6 +68,13 @@ impl Follow {
         }
     }
 
+    /// Ends it, and lets the server know.
+    pub async fn close(mut self) {
+        if let Some((client, _)) = self.open.take() {
+            client.close().await;
+        }
+    }
+
     async fn connect(&mut self) -> Result<FollowEvent, ClientError> {
         let first = self.wait_ms == 0;
         tokio::time::sleep(Duration::from_millis(self.wait_ms)).await;

@@ -120,8 +120,8 @@ impl Client {
     /// Where the server refuses it.
     pub async fn control(&self) -> Result<Control, ClientError> {
         let (reply, talk) = self.open(Session::Control).await?;
-        match reply.terms {
-            SessionTerms::Control => Ok(Control::new(talk)),
+        match reply.terms.clone() {
+            SessionTerms::Control => Ok(Control::new(reply, talk)),
             other => Err(unexpected(self.server, &other)),
         }
     }

@@ -45,7 +45,11 @@ pub(super) async fn serve(incoming: Incoming, shared: Arc<Shared>) {
         ));
     }
     while sessions.join_next().await.is_some() {}
-    close(&connection, ErrorCode::ShuttingDown, ErrorCode::ShuttingDown.name());
+    if *stopping.borrow() {
+        // Dropped without a word it would close as done, and a peer that has not read its
+        // session's last frame would not know to come back.
+        close(&connection, ErrorCode::ShuttingDown, "the server is shutting down: reconnect later");
+    }
 }
 
 /// Closes a connection with a code and a line.

@@ -5,6 +5,7 @@
 //! every device about every part. Invariant: what it prints depends on the world alone.
 
 pub(crate) mod compare;
+pub(crate) mod engine;
 pub(crate) mod generate;
 pub(crate) mod geometry;
 mod rules;

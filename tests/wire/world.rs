@@ -32,7 +32,10 @@ impl World {
     }
 
     /// A server whose matches go through a sink of the test's own.
-    pub(crate) fn with_sink(clock: ClockMode, sink: impl FnOnce(Arc<Delivery>) -> Arc<dyn MatchSink>) -> Self {
+    pub(crate) fn with_sink(
+        clock: ClockMode,
+        sink: impl FnOnce(Arc<Delivery>) -> Arc<dyn MatchSink>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         pki::init(dir.path()).unwrap();
         let both = ["default", "app"].map(|ns| Namespace::new(ns).unwrap());

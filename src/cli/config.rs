@@ -1,0 +1,257 @@
+//! The server's settings: a TOML file, then the flags, which win; sane without either.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use super::args::{DEFAULT_DATA, DEFAULT_SERVER, default_partitions};
+use crate::access::pki::DEFAULT_NAMESPACE;
+use crate::desk::Policies;
+use crate::domain::{MaxAge, Namespace, StageSpec, Stages, parse_duration_ms};
+use crate::limits::{CLOCK_SKEW_MS, MAX_AGE_MS, NAMESPACES_MAX, PARTITIONS_MAX};
+use crate::runtime::{ClockMode, NamespaceConfig, RuntimeConfig};
+
+/// Largest configuration file, bytes; no real one comes near.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// The words for the clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Clock {
+    /// The server's time.
+    Wall,
+    /// The pings' and actions' own times: for recorded streams and tests.
+    Event,
+}
+
+/// The file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConfigFile {
+    data_dir: Option<PathBuf>,
+    pki: Option<PathBuf>,
+    quic: Option<SocketAddr>,
+    partitions: Option<u32>,
+    clock: Option<Clock>,
+    clock_skew: Option<String>,
+    #[serde(default)]
+    namespaces: Vec<NamespaceEntry>,
+    #[serde(default)]
+    policies: BTreeMap<String, Vec<StageEntry>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamespaceEntry {
+    name: String,
+    max_age: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StageEntry {
+    after: String,
+    radius_km: f64,
+}
+
+/// What the command line sets.
+#[derive(Debug, Default)]
+pub(super) struct Overrides {
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) quic: Option<SocketAddr>,
+    pub(super) partitions: Option<u32>,
+    pub(super) clock: Option<Clock>,
+}
+
+/// The settings, checked.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) data_dir: PathBuf,
+    /// Where the certificates are; `None`: a development PKI in the data directory.
+    pub(super) pki: Option<PathBuf>,
+    pub(super) quic: SocketAddr,
+    pub(super) runtime: RuntimeConfig,
+    pub(super) policies: Policies,
+}
+
+impl ConfigFile {
+    /// Reads a file.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let name = || format!("the configuration {}", path.display());
+        let size = std::fs::metadata(path).with_context(name)?.len();
+        ensure!(size <= CONFIG_BYTES_MAX, "{}: {size} bytes, more than {CONFIG_BYTES_MAX}", name());
+        let text = std::fs::read_to_string(path).with_context(name)?;
+        Self::parse(&text).with_context(name)
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
+            anyhow::anyhow!("{}{}", line.unwrap_or_default(), error.message())
+        })
+    }
+
+    /// Checks the settings, with those of the command line before those of the file.
+    pub(super) fn resolve(self, flags: Overrides) -> anyhow::Result<Config> {
+        let partitions = flags.partitions.or(self.partitions).unwrap_or_else(default_partitions);
+        ensure!(
+            (1..=PARTITIONS_MAX).contains(&partitions),
+            "partitions = {partitions}: use 1 to {PARTITIONS_MAX}"
+        );
+        let clock_skew_ms = match &self.clock_skew {
+            Some(text) => parse_duration_ms(text).context("clock_skew")?,
+            None => CLOCK_SKEW_MS,
+        };
+        let clock = match flags.clock.or(self.clock).unwrap_or(Clock::Wall) {
+            Clock::Wall => ClockMode::Wall,
+            Clock::Event => ClockMode::Event,
+        };
+        let quic = match flags.quic.or(self.quic) {
+            Some(quic) => quic,
+            None => DEFAULT_SERVER.parse()?,
+        };
+        Ok(Config {
+            data_dir: flags.data_dir.or(self.data_dir).unwrap_or_else(|| DEFAULT_DATA.into()),
+            pki: self.pki,
+            quic,
+            runtime: RuntimeConfig {
+                partitions,
+                namespaces: namespaces(&self.namespaces)?,
+                clock,
+                clock_skew_ms,
+                sliced: true,
+            },
+            policies: policies(self.policies)?,
+        })
+    }
+}
+
+fn namespaces(entries: &[NamespaceEntry]) -> anyhow::Result<Vec<NamespaceConfig>> {
+    ensure!(entries.len() <= NAMESPACES_MAX, "{} namespaces, more than {NAMESPACES_MAX}", entries.len());
+    if entries.is_empty() {
+        let name = Namespace::new(DEFAULT_NAMESPACE)?;
+        return Ok(vec![NamespaceConfig { name, max_age: MaxAge::Ms(MAX_AGE_MS) }]);
+    }
+    let mut configs: Vec<NamespaceConfig> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let name = Namespace::new(&entry.name)?;
+        let max_age = match entry.max_age.as_deref() {
+            None => MaxAge::Ms(MAX_AGE_MS),
+            Some("never") => MaxAge::Never,
+            Some(text) => MaxAge::Ms(
+                parse_duration_ms(text)
+                    .with_context(|| format!("max_age of the namespace {name} (or \"never\")"))?,
+            ),
+        };
+        if configs.iter().any(|config| config.name == name) {
+            bail!("the namespace {name} is named twice");
+        }
+        configs.push(NamespaceConfig { name, max_age });
+    }
+    Ok(configs)
+}
+
+fn policies(entries: BTreeMap<String, Vec<StageEntry>>) -> anyhow::Result<Policies> {
+    let stages = |name: &str, entries: &[StageEntry]| -> anyhow::Result<Stages> {
+        ensure!(!matches!(name, "tuanyuan" | "fixed"), "this name is built in, use another");
+        let specs = entries
+            .iter()
+            .map(|entry| {
+                Ok(StageSpec { after_ms: parse_duration_ms(&entry.after)?, radius_km: entry.radius_km })
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Stages::new(&specs)?)
+    };
+    entries
+        .into_iter()
+        .map(|(name, entries)| {
+            let stages = stages(&name, &entries).with_context(|| format!("the policy {name}"))?;
+            Ok((name, stages))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::output::one_line;
+    use super::*;
+
+    fn resolve(text: &str) -> Result<Config, String> {
+        ConfigFile::parse(text)
+            .and_then(|file| file.resolve(Overrides::default()))
+            .map_err(|error| one_line(&error))
+    }
+
+    #[test]
+    fn without_a_file_it_listens_on_this_machine_only() {
+        let config = resolve("").unwrap();
+        assert!(config.quic.ip().is_loopback());
+        assert_eq!(config.runtime.clock, ClockMode::Wall);
+        assert_eq!(config.runtime.namespaces.len(), 1);
+        assert_eq!(config.runtime.namespaces[0].name.as_str(), "default");
+        assert_eq!(config.data_dir, Path::new("hexcast-data"));
+        assert!(config.pki.is_none());
+    }
+
+    #[test]
+    fn every_setting_is_read_and_flags_win() {
+        let text = "
+            data_dir = '/srv/hexcast'
+            pki = '/etc/hexcast/pki'
+            quic = '0.0.0.0:9000'
+            partitions = 3
+            clock = 'event'
+            clock_skew = '5s'
+            namespaces = [{ name = 'mobile', max_age = '6h' }, { name = 'homes', max_age = 'never' }]
+            [policies]
+            slow = [{ after = '0s', radius_km = 5 }, { after = '1h', radius_km = 10.5 }]
+        ";
+        let config = resolve(text).unwrap();
+        assert_eq!(config.quic.port(), 9_000);
+        assert_eq!((config.runtime.partitions, config.runtime.clock_skew_ms), (3, 5_000));
+        assert_eq!(config.runtime.namespaces[0].max_age, MaxAge::Ms(21_600_000));
+        assert_eq!(config.runtime.namespaces[1].max_age, MaxAge::Never);
+        assert_eq!(config.policies["slow"].as_slice()[1].radius_km, 10.5);
+        let flags = Overrides {
+            data_dir: Some("here".into()),
+            quic: Some(([127, 0, 0, 1], 0).into()),
+            partitions: Some(1),
+            clock: Some(Clock::Wall),
+        };
+        let config = ConfigFile::parse(text).unwrap().resolve(flags).unwrap();
+        assert_eq!(config.data_dir, Path::new("here"));
+        assert_eq!((config.quic.port(), config.runtime.partitions), (0, 1));
+        assert_eq!(config.runtime.clock, ClockMode::Wall);
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_that_names_it() {
+        for (text, says) in [
+            ("partitions = 0", "partitions = 0: use 1 to 256"),
+            ("partitions = 257", "partitions = 257: use 1 to 256"),
+            ("\npartition = 2", "line 2: unknown field `partition`"),
+            ("quic = 'localhost'", "line 1: "),
+            ("clock = 'sun'", "unknown variant `sun`"),
+            ("clock_skew = '1'", "clock_skew: \"1\" is no duration"),
+            ("namespaces = [{ name = 'A' }]", "\"A\" is no namespace name"),
+            ("namespaces = [{ name = 'a' }, { name = 'a' }]", "the namespace a is named twice"),
+            ("namespaces = [{ name = 'a', max_age = 'long' }]", "max_age of the namespace a"),
+            ("namespaces = [{ name = 'a', key = '' }]", "unknown field `key`"),
+            ("policies.p = []", "the policy p: "),
+            ("policies.fixed = [{ after = '0s', radius_km = 1 }]", "this name is built in"),
+            ("policies.p = [{ after = '1h', radius_km = 1 }]", "the policy p: the first stage starts after"),
+            ("policies.p = [{ after = '0s', radius_km = 6000 }]", "the policy p: a radius of 6000 km"),
+            ("namespaces = 5", "line 1: "),
+            ("=", "line 1: "),
+        ] {
+            let error = resolve(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+            assert!(!error.contains('\n'), "{text}: {error}");
+        }
+    }
+}
