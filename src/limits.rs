@@ -110,6 +110,82 @@ const _: () = assert!(
 );
 const _: () = assert!(GRANT_BYTES_MAX < 1 << 16, "a grant's DER length has two bytes at most");
 
+/// Most pings of a batch. Enough to spread the cost of a frame, few enough that a batch is
+/// applied within milliseconds. A larger batch ends its session.
+pub const PING_BATCH_PINGS_MAX: usize = 16_384;
+/// Bytes before the rows of a ping batch.
+pub const BATCH_HEAD_BYTES: usize = 24;
+/// Largest ping batch, bytes without the frame's header.
+pub const PING_BATCH_BYTES_MAX: usize = BATCH_HEAD_BYTES + PING_BATCH_PINGS_MAX * 20;
+/// Most matches of a frame: 192 KiB. More go into further frames.
+pub const MATCH_BATCH_MATCHES_MAX: usize = 4_096;
+/// Bytes before the rows of a match batch.
+pub const MATCH_HEAD_BYTES: usize = 16;
+/// Bytes of a match on the wire.
+pub const MATCH_ROW_BYTES: usize = 48;
+/// Largest match batch, bytes without the frame's header.
+pub const MATCH_BATCH_BYTES_MAX: usize = MATCH_HEAD_BYTES + MATCH_BATCH_MATCHES_MAX * MATCH_ROW_BYTES;
+/// Largest hello or answer to it, bytes: names at their longest fit many times.
+pub const HELLO_BYTES_MAX: usize = 1 << 10;
+/// Largest frame of a few numbers, bytes.
+pub const SMALL_FRAME_BYTES_MAX: usize = 256;
+/// Longest line of an error frame, bytes. A longer one is cut.
+pub const ERROR_TEXT_BYTES_MAX: usize = 2 << 10;
+/// Largest frame that carries JSON, bytes: an alert at its largest inside a view of it.
+pub const CONTROL_BYTES_MAX: usize = 3 << 20;
+/// Longest name of a ping source, bytes. A longer one is a bad hello.
+pub const SOURCE_NAME_BYTES_MAX: usize = 64;
+
+const _: () = assert!(CONTROL_BYTES_MAX > 2 * ALERT_JSON_BYTES_MAX, "an alert fits its frames");
+const _: () = assert!(HELLO_BYTES_MAX > 4 * (NAMESPACE_BYTES_MAX + SOURCE_NAME_BYTES_MAX), "a hello fits");
+
+/// Most QUIC connections. A further one is refused before its handshake.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Most connections of one identity, so that one cannot take them all. A further one is closed.
+pub const CONNECTIONS_PER_IDENTITY_MAX: usize = 64;
+/// Connections from which on a newcomer must first prove its address (a QUIC retry).
+pub const CONNECTIONS_UNPROVEN_MAX: usize = 32;
+/// Sessions of one connection at a time. The peer cannot open more streams.
+pub const SESSIONS_PER_CONNECTION_MAX: u32 = 16;
+/// Bytes that one stream may be ahead of its reader: 4 MiB keep a gigabit busy over 30 ms.
+pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// Bytes that all streams of a connection may be ahead of their readers.
+pub const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Bytes of one connection that are sent and not yet acknowledged. A writer waits at more.
+pub const SEND_WINDOW_BYTES: u64 = 8 << 20;
+/// Pings of one session that are taken and not yet applied. The stream is not read at more.
+pub const UNAPPLIED_PINGS_MAX: u32 = 1 << 18;
+/// Batches of one session that are taken and not yet applied. The stream is not read at more.
+pub const UNAPPLIED_BATCHES_MAX: u32 = 1_024;
+/// Versions of alerts that a subscription remembers to have shown. At more it forgets all, and
+/// shows them again.
+pub const VERSIONS_SHOWN_MAX: usize = 1 << 16;
+/// How long a QUIC handshake may take, ms.
+pub const HANDSHAKE_MS_MAX: u64 = 10_000;
+/// How long a session's hello may take, ms.
+pub const HELLO_MS_MAX: u64 = 10_000;
+/// How long the rest of a frame may take after its first byte, ms: 3 MiB at 100 kB/s.
+pub const FRAME_MS_MAX: u64 = 30_000;
+/// How long a session's last frame may wait for the peer to read, ms.
+pub const FAREWELL_MS_MAX: u64 = 1_000;
+/// How long a shutdown waits for sessions to end, ms.
+pub const SHUTDOWN_MS_MAX: u64 = 5_000;
+/// Silence after which a connection is given up, ms.
+pub const CONNECTION_IDLE_MS_MAX: u32 = 30_000;
+/// How often a silent end shows that it lives, ms.
+pub const KEEP_ALIVE_MS: u64 = 10_000;
+
+const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES, "one stream can use its window");
+const _: () = assert!(UNAPPLIED_PINGS_MAX as usize >= PING_BATCH_PINGS_MAX, "the largest batch is taken");
+const _: () = assert!(UNAPPLIED_PINGS_MAX <= PINGS_QUEUED_MAX, "one session cannot fill the queues twice");
+const _: () = assert!(KEEP_ALIVE_MS * 2 < CONNECTION_IDLE_MS_MAX as u64, "two lost signs of life do no harm");
+const _: () = assert!(CONNECTIONS_PER_IDENTITY_MAX < CONNECTIONS_MAX, "others find room");
+
+/// How long a follower waits before it connects again, ms; each try doubles it.
+pub const RECONNECT_MS_FIRST: u64 = 250;
+/// How long a follower waits at most before it connects again, ms.
+pub const RECONNECT_MS_MAX: u64 = 10_000;
+
 /// Longest line of a ping or tower file, bytes. Real rows stay below 200; a longer one is a bad
 /// row, read past without being held.
 pub const CSV_LINE_BYTES_MAX: usize = 64 << 10;
@@ -126,3 +202,4 @@ pub const DEVICE_NAMES_MAX: usize = 4_000_000;
 /// Most towers held (about 64 bytes each). OpenCelliD has some 50 million in all; a larger file
 /// is not read.
 pub const TOWERS_MAX: usize = 100_000_000;
+

@@ -44,7 +44,7 @@ pub struct FileOut(Out);
 
 enum Out {
     Plain(BufWriter<Box<dyn Write + Send>>),
-    Gz(BufWriter<GzEncoder<Box<dyn Write + Send>>>),
+    Gz(Box<BufWriter<GzEncoder<Box<dyn Write + Send>>>>),
 }
 
 /// Makes a file, or empties it; `-` is standard output. What ends in `.gz` is packed.
@@ -54,7 +54,8 @@ pub fn create(path: &str) -> Result<FileOut, FileError> {
         _ => Box::new(File::create(path).map_err(|e| open_error(path, e))?),
     };
     Ok(FileOut(if is_gz(path) {
-        Out::Gz(BufWriter::with_capacity(BUFFER_BYTES, GzEncoder::new(raw, Compression::default())))
+        let packer = GzEncoder::new(raw, Compression::default());
+        Out::Gz(Box::new(BufWriter::with_capacity(BUFFER_BYTES, packer)))
     } else {
         Out::Plain(BufWriter::with_capacity(BUFFER_BYTES, raw))
     }))

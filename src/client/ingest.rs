@@ -1,0 +1,185 @@
+//! Sending pings.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use quinn::{RecvStream, SendStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Batch, ClientError, Talk, frame, read, unexpected};
+use crate::domain::{EventTime, PingCounts};
+use crate::limits::FAREWELL_MS_MAX;
+use crate::wire::{Ack, FrameReader, HelloReply, IngestTerms, Kind, Watermark, batch_frame, frame_of};
+
+/// What the server has acknowledged of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// All batches up to this number are applied; 0 for none.
+    pub applied: u64,
+    /// All batches up to this number are safe; 0 for none.
+    pub safe: u64,
+    /// What became of the pings of the applied batches.
+    pub counts: PingCounts,
+}
+
+/// A stream of ping batches. Dropping it ends the session without waiting for what is under way.
+pub struct IngestStream {
+    server: SocketAddr,
+    reply: HelloReply,
+    terms: IngestTerms,
+    send: SendStream,
+    frame: Vec<u8>,
+    /// The number of the next batch.
+    next: u64,
+    /// Number and pings of batches that are not acknowledged as applied.
+    unapplied: VecDeque<(u64, u32)>,
+    unapplied_pings: u64,
+    window_pings: u64,
+    progress: watch::Receiver<Progress>,
+    /// Reads acknowledgements; ends with the session.
+    reader: JoinHandle<Result<(), ClientError>>,
+}
+
+impl IngestStream {
+    pub(super) fn new(reply: HelloReply, terms: IngestTerms, talk: Talk) -> Self {
+        let (said, progress) = watch::channel(Progress::default());
+        Self {
+            server: talk.server,
+            reply,
+            send: talk.send,
+            frame: Vec::new(),
+            next: 1,
+            unapplied: VecDeque::new(),
+            unapplied_pings: 0,
+            window_pings: u64::from(terms.unapplied_pings_max),
+            terms,
+            progress,
+            reader: tokio::spawn(acknowledgements(talk.server, talk.reader, said)),
+        }
+    }
+
+    /// The server's answer to the hello: its clock and time.
+    pub fn hello(&self) -> &HelloReply {
+        &self.reply
+    }
+
+    /// What the session is bound to.
+    pub fn terms(&self) -> &IngestTerms {
+        &self.terms
+    }
+
+    /// Holds at most `pings` pings unacknowledged from now on (at least one batch, at most what
+    /// the server takes): fewer make acknowledgements prompter.
+    pub fn set_window(&mut self, pings: u64) {
+        self.window_pings = pings.min(u64::from(self.terms.unapplied_pings_max));
+    }
+
+    /// Acknowledgements as they come; each says all again, so that none need be read.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// Sends a batch and returns its number. Waits while the window is full.
+    ///
+    /// # Errors
+    /// Where the batch is larger than the server takes, or the session has ended.
+    pub async fn send(&mut self, batch: &Batch) -> Result<u64, ClientError> {
+        let pings = batch.rows.len() as u64;
+        if pings > u64::from(self.terms.batch_pings_max) {
+            let max = self.terms.batch_pings_max;
+            return Err(ClientError::TooLarge(format!("a batch of {pings} pings, at most {max} are taken")));
+        }
+        while !self.has_room(pings) {
+            if self.progress.changed().await.is_err() {
+                return Err(self.why_ended(None).await);
+            }
+        }
+        let number = self.next;
+        batch_frame(number, batch.base, &batch.rows, &mut self.frame)
+            .map_err(|why| ClientError::TooLarge(why.to_string()))?;
+        self.write().await?;
+        self.next += 1;
+        self.unapplied.push_back((number, pings as u32));
+        self.unapplied_pings += pings;
+        Ok(number)
+    }
+
+    /// On the event clock: no ping before `at` follows (`last`: none at all, and `at` itself has
+    /// passed).
+    ///
+    /// # Errors
+    /// Where the session has ended.
+    pub async fn watermark(&mut self, at: EventTime, last: bool) -> Result<(), ClientError> {
+        self.frame = frame_of(&Watermark { at_ms: at.0, last })
+            .map_err(|why| ClientError::TooLarge(why.to_string()))?;
+        self.write().await
+    }
+
+    /// Says that nothing follows, waits until all is applied, and returns the last word on it.
+    ///
+    /// # Errors
+    /// Where the server did not apply all.
+    pub async fn finish(mut self) -> Result<Progress, ClientError> {
+        if self.send.finish().is_err() {
+            return Err(self.why_ended(None).await);
+        }
+        match (&mut self.reader).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => return Err(why),
+            Err(why) => return Err(ClientError::lost(self.server, &why)),
+        }
+        let last = *self.progress.borrow();
+        if last.applied + 1 == self.next {
+            return Ok(last);
+        }
+        let why = format!("it applied {} of {} batches", last.applied, self.next - 1);
+        Err(ClientError::lost(self.server, &why))
+    }
+
+    fn has_room(&mut self, pings: u64) -> bool {
+        let applied = self.progress.borrow_and_update().applied;
+        while let Some((number, pings)) = self.unapplied.front().copied()
+            && number <= applied
+        {
+            self.unapplied_pings -= u64::from(pings);
+            self.unapplied.pop_front();
+        }
+        self.unapplied.is_empty()
+            || (self.unapplied_pings + pings <= self.window_pings
+                && self.unapplied.len() < self.terms.unapplied_batches_max as usize)
+    }
+
+    async fn write(&mut self) -> Result<(), ClientError> {
+        match self.send.write_all(&self.frame).await {
+            Ok(()) => Ok(()),
+            Err(why) => Err(self.why_ended(Some(&why)).await),
+        }
+    }
+
+    /// The server's own word on why the session ended, where it comes in time.
+    async fn why_ended(&mut self, write: Option<&quinn::WriteError>) -> ClientError {
+        let word = tokio::time::timeout(Duration::from_millis(FAREWELL_MS_MAX), &mut self.reader).await;
+        match (word, write) {
+            (Ok(Ok(Err(why))), _) => why,
+            (_, Some(why)) => ClientError::write(self.server, why),
+            _ => ClientError::lost(self.server, &"it ended the session"),
+        }
+    }
+}
+
+async fn acknowledgements(
+    server: SocketAddr,
+    mut reader: FrameReader<RecvStream>,
+    said: watch::Sender<Progress>,
+) -> Result<(), ClientError> {
+    while let Some((kind, content)) = frame(server, reader.next().await)? {
+        if kind != Kind::Ack {
+            return Err(unexpected(server, &kind));
+        }
+        let ack: Ack = read(server, content)?;
+        said.send_replace(Progress { applied: ack.applied, safe: ack.safe, counts: ack.counts() });
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! An ingest session: batches in, acknowledgements out.
+
+use std::sync::Arc;
+
+use quinn::{RecvStream, SendStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::end::End;
+use super::ledger::Ledger;
+use super::session::{Talk, next_frame, say, wrong_kind};
+use crate::domain::EventTime;
+use crate::limits::{
+    PING_BATCH_PINGS_MAX, SOURCE_NAME_BYTES_MAX, UNAPPLIED_BATCHES_MAX, UNAPPLIED_PINGS_MAX,
+};
+use crate::runtime::{Applied, ClockMode, IngestSession};
+use crate::wire::{
+    Ack, BatchView, Body, ErrorCode, FrameReader, IngestTerms, Kind, PartitionHash, SafeBasis, SessionTerms,
+    Watermark,
+};
+
+/// What a session has taken and not yet applied. A permit is a ping or a batch; the reader
+/// waits for them, and whoever hears that a batch is applied gives them back.
+struct Unapplied {
+    pings: Semaphore,
+    batches: Semaphore,
+}
+
+pub(super) async fn serve(
+    talk: &mut Talk,
+    namespace: &str,
+    source: &str,
+    first_batch: u64,
+) -> Result<End, End> {
+    let granted = talk.grant.may_ingest(namespace);
+    let namespace = talk.namespace(namespace, granted, "write pings into")?;
+    if source.is_empty() || source.len() > SOURCE_NAME_BYTES_MAX {
+        let why = format!("a source's name has 1 to {SOURCE_NAME_BYTES_MAX} bytes, not {}", source.len());
+        return Err(End::error(ErrorCode::BadHello, why));
+    }
+    if first_batch == 0 {
+        return Err(End::error(ErrorCode::BadHello, "batches are numbered from 1"));
+    }
+    let (session, applied) = talk.services.runtime.open_session(namespace)?;
+    let terms = IngestTerms {
+        partitions: talk.services.runtime.partitions(),
+        hash: PartitionHash::Mix64,
+        // Nothing is kept over a restart yet, so nothing is ever said to be safe.
+        safe_basis: SafeBasis::None,
+        last_safe: 0,
+        batch_pings_max: PING_BATCH_PINGS_MAX as u32,
+        unapplied_pings_max: UNAPPLIED_PINGS_MAX,
+        unapplied_batches_max: UNAPPLIED_BATCHES_MAX,
+    };
+    talk.welcome(SessionTerms::Ingest(terms)).await?;
+
+    let unapplied = Arc::new(Unapplied {
+        pings: Semaphore::new(UNAPPLIED_PINGS_MAX as usize),
+        batches: Semaphore::new(UNAPPLIED_BATCHES_MAX as usize),
+    });
+    let intake = Intake {
+        session,
+        sorted: talk.services.runtime.clock_mode() == ClockMode::Event,
+        next: first_batch,
+        newest: EventTime::BEFORE_ALL,
+        last_said: false,
+    };
+    let reading = intake.read(&mut talk.reader, &unapplied, talk.stopping.clone());
+    let acking = acknowledge(&mut talk.send, applied, Ledger::new(first_batch), &unapplied);
+    // When reading ends, the runtime's channel closes once all that was taken is applied, and so
+    // acknowledging ends too. A peer that cannot be told anything ends both.
+    let (end, ()) = tokio::try_join!(async { Ok::<_, End>(reading.await) }, acking)?;
+    Ok(end)
+}
+
+struct Intake {
+    session: IngestSession,
+    /// The event clock takes pings sorted by time.
+    sorted: bool,
+    next: u64,
+    /// The time of the newest ping or watermark.
+    newest: EventTime,
+    last_said: bool,
+}
+
+impl Intake {
+    /// Reads batches and watermarks until the peer is done, errs, or the server stops.
+    async fn read(
+        mut self,
+        reader: &mut FrameReader<RecvStream>,
+        unapplied: &Unapplied,
+        mut stopping: watch::Receiver<bool>,
+    ) -> End {
+        let read = async {
+            loop {
+                match next_frame(reader).await? {
+                    None => return Ok(End::Done),
+                    Some((Kind::PingBatch, content)) => self.batch(content, unapplied).await?,
+                    Some((Kind::Watermark, content)) => self.watermark(content).await?,
+                    Some((kind, _)) => return Err(wrong_kind(kind, "an ingest session")),
+                }
+            }
+        };
+        tokio::select! {
+            end = read => end.unwrap_or_else(|end: End| end),
+            _ = stopping.wait_for(|stop| *stop) => End::stopping(),
+        }
+    }
+
+    async fn batch(&mut self, content: &[u8], unapplied: &Unapplied) -> Result<(), End> {
+        let batch = BatchView::read(content).map_err(|why| End::error(why.code(), why))?;
+        if batch.number != self.next {
+            let why = format!("batch {} came where {} was due", batch.number, self.next);
+            return Err(End::error(ErrorCode::BatchNumber, why));
+        }
+        if self.sorted {
+            self.in_order(&batch)?;
+        }
+        let stopped = |_| End::stopping();
+        // In this order everywhere, and both before the queues' room: no two can wait in a ring.
+        unapplied.batches.acquire().await.map_err(stopped)?.forget();
+        unapplied.pings.acquire_many(batch.rows.len() as u32).await.map_err(stopped)?.forget();
+        self.session.submit(batch.number, batch.base, batch.rows).await?;
+        self.next += 1;
+        Ok(())
+    }
+
+    /// On the event clock nothing may come before what came, nor at times that cannot be.
+    fn in_order(&mut self, batch: &BatchView<'_>) -> Result<(), End> {
+        let mut newest = self.newest;
+        for row in batch.rows {
+            let at = batch.base.plus_ms(row.ms_after_base());
+            if at < newest || self.last_said {
+                let why =
+                    format!("batch {}: a ping at {at} after {newest}: sort pings by time", batch.number);
+                return Err(End::error(ErrorCode::Order, why));
+            }
+            newest = at;
+        }
+        possible(newest)?;
+        self.newest = newest;
+        Ok(())
+    }
+
+    async fn watermark(&mut self, content: &[u8]) -> Result<(), End> {
+        let mark = Watermark::read(content).map_err(|why| End::error(why.code(), why))?;
+        let at = EventTime(mark.at_ms);
+        possible(at)?;
+        if self.sorted && (at < self.newest || self.last_said) {
+            let why = format!("a watermark at {at} after {}", self.newest);
+            return Err(End::error(ErrorCode::Order, why));
+        }
+        self.newest = self.newest.max(at);
+        self.last_said |= mark.last;
+        Ok(self.session.watermark(at, mark.last).await?)
+    }
+}
+
+/// A time that would carry the event clock to where no other time can follow.
+fn possible(at: EventTime) -> Result<(), End> {
+    EventTime::from_unix_ms(at.0).map(drop).map_err(|why| End::error(ErrorCode::Malformed, why))
+}
+
+/// Tells the peer what is applied, until all that was taken is. Says it once for all that is
+/// known by then, so that acknowledgements never fall behind.
+async fn acknowledge(
+    send: &mut SendStream,
+    mut applied: mpsc::UnboundedReceiver<Applied>,
+    mut ledger: Ledger,
+    unapplied: &Unapplied,
+) -> Result<(), End> {
+    let mut told = None;
+    while let Some(first) = applied.recv().await {
+        let mut next = Some(first);
+        while let Some(batch) = next {
+            unapplied.pings.add_permits(batch.counts.total() as usize);
+            unapplied.batches.add_permits(1);
+            ledger.apply(batch.number, batch.counts);
+            next = applied.try_recv().ok();
+        }
+        if told != Some(ledger.applied()) {
+            told = Some(ledger.applied());
+            say(send, &Ack::new(ledger.applied(), 0, ledger.counts())).await?;
+        }
+    }
+    // The last word of a session that took nothing, too.
+    say(send, &Ack::new(ledger.applied(), 0, ledger.counts())).await
+}

@@ -1,0 +1,16 @@
+//! The wire, from outside: its bytes, what it refuses, and whole sessions over loopback.
+
+#[path = "wire/aioquic.rs"]
+mod aioquic;
+#[path = "wire/bounds.rs"]
+mod bounds;
+#[path = "wire/connections.rs"]
+mod connections;
+#[path = "wire/golden.rs"]
+mod golden;
+#[path = "wire/malformed.rs"]
+mod malformed;
+#[path = "wire/sessions.rs"]
+mod sessions;
+#[path = "wire/world.rs"]
+mod world;

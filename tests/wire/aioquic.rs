@@ -1,0 +1,1 @@
+//! The server against a client that shares no code with it.

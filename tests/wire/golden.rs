@@ -1,0 +1,383 @@
+//! The bytes of every frame, written out by hand from `docs/protocol.md`.
+
+use hexcast::domain::{
+    AlertNo, Cause, DeviceId, EventTime, Match, Offset, Ping, PingCounts, PingRow, Position,
+};
+use hexcast::runtime::partition_of;
+use hexcast::wire::{
+    Ack, AlertContentFrame, Answer, AnswerBody, Ask, BatchView, Body, Clock, CursorAck, Datum, ErrorCode,
+    ErrorFrame, Header, Hello, HelloReply, IngestTerms, Kind, MatchRow, MatchesView, PartitionHash, Receipt,
+    Request, Response, SafeBasis, Session, SessionTerms, StartAt, SubscribeTerms, Watermark, batch_frame,
+    frame_of, matches_frame,
+};
+
+/// Bytes from hexadecimal digits; blanks and line ends part them.
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(pair).collect()
+}
+
+/// The body's frame is exactly `hex`, and is read back as the body.
+fn check<B: Body + PartialEq + std::fmt::Debug>(body: &B, hex: &str) {
+    let (frame, golden) = (frame_of(body).unwrap(), bytes(hex));
+    assert_eq!(frame, golden, "{body:?}");
+    let (header, content) = golden.split_first_chunk::<8>().unwrap();
+    let header = Header::read(*header).unwrap();
+    assert_eq!((header.kind, header.length), (B::KIND, content.len()));
+    assert_eq!(B::read(content).as_ref(), Ok(body));
+    for cut in 0..content.len() {
+        assert!(B::read(&content[..cut]).is_err(), "{body:?} cut to {cut} bytes is no frame");
+    }
+    let longer = [content, &[0]].concat();
+    assert!(B::read(&longer).is_err(), "{body:?} with a byte too many is no frame");
+}
+
+#[test]
+fn hello() {
+    let ingest = Session::Ingest {
+        namespace: "default".into(),
+        source: "bus".into(),
+        first_batch: 1,
+        datum: Datum::Wgs84,
+    };
+    check(
+        &Hello { version: 1, session: ingest },
+        "30000000 01 00 0000
+         0100 00000000
+         0700000000000000 64656661756c74
+         0300000000000000 627573
+         0100000000000000 00000000",
+    );
+    let subscribe = |from, exercises| Hello {
+        version: 1,
+        session: Session::Subscribe { namespace: "app".into(), from, exercises },
+    };
+    check(
+        &subscribe(StartAt::Earliest, false),
+        "16000000 01 00 0000  0100 01000000 0300000000000000 617070 00000000 00",
+    );
+    check(
+        &subscribe(StartAt::Latest, true),
+        "16000000 01 00 0000  0100 01000000 0300000000000000 617070 01000000 01",
+    );
+    check(
+        &subscribe(StartAt::Offset(258), true),
+        "1e000000 01 00 0000  0100 01000000 0300000000000000 617070 02000000 0201000000000000 01",
+    );
+    check(&Hello { version: 1, session: Session::Control }, "06000000 01 00 0000  0100 02000000");
+}
+
+#[test]
+fn hello_reply() {
+    let reply = |clock, terms| HelloReply { version: 1, clock, now_ms: 1_779_000_000_000, terms };
+    let ingest = IngestTerms {
+        partitions: 4,
+        hash: PartitionHash::Mix64,
+        safe_basis: SafeBasis::None,
+        last_safe: 0,
+        batch_pings_max: 16_384,
+        unapplied_pings_max: 262_144,
+        unapplied_batches_max: 1_024,
+    };
+    check(
+        &reply(Clock::Wall, SessionTerms::Ingest(ingest.clone())),
+        "32000000 02 00 0000
+         0100 00000000 00bea9349e010000 00000000
+         04000000 00000000 00000000 0000000000000000 00400000 00000400 00040000",
+    );
+    let other =
+        |basis| SessionTerms::Ingest(IngestTerms { safe_basis: basis, last_safe: 7, ..ingest.clone() });
+    for (basis, number) in [(SafeBasis::Snapshot, "01"), (SafeBasis::Log, "02")] {
+        check(
+            &reply(Clock::Event, other(basis)),
+            &format!(
+                "32000000 02 00 0000
+                 0100 01000000 00bea9349e010000 00000000
+                 04000000 00000000 {number}000000 0700000000000000 00400000 00000400 00040000"
+            ),
+        );
+    }
+    check(
+        &reply(Clock::Wall, SessionTerms::Subscribe(SubscribeTerms { start: 3, earliest: 2, end: 9 })),
+        "2a000000 02 00 0000
+         0100 00000000 00bea9349e010000 01000000
+         0300000000000000 0200000000000000 0900000000000000",
+    );
+    check(
+        &reply(Clock::Wall, SessionTerms::Control),
+        "12000000 02 00 0000  0100 00000000 00bea9349e010000 02000000",
+    );
+}
+
+#[test]
+fn error() {
+    check(&ErrorFrame::new(ErrorCode::NoGrant, "no"), "0c000000 03 00 0000  0c00 0200000000000000 6e6f");
+    let long = ErrorFrame::new(ErrorCode::Internal, &"é".repeat(5_000));
+    assert!(frame_of(&long).is_ok());
+    assert_eq!(long.message.len(), 2_048);
+}
+
+#[test]
+fn error_codes_never_change() {
+    let table: Vec<(u16, &str)> = ErrorCode::ALL.iter().map(|code| (code.number(), code.name())).collect();
+    let golden = [
+        "done",
+        "internal",
+        "version",
+        "identity",
+        "frame_too_large",
+        "unknown_kind",
+        "wrong_kind",
+        "unknown_encoding",
+        "malformed",
+        "truncated",
+        "timeout",
+        "bad_hello",
+        "no_grant",
+        "unknown_namespace",
+        "batch_number",
+        "order",
+        "offset_gone",
+        "busy",
+        "shutting_down",
+        "too_many_connections",
+        "cursor",
+    ];
+    assert_eq!(table, (0..).zip(golden).collect::<Vec<_>>());
+    assert_eq!(ErrorCode::from_number(0x0c), Some(ErrorCode::NoGrant));
+    assert_eq!(ErrorCode::from_number(0x1_000c), None);
+}
+
+#[test]
+fn ping_batch() {
+    let base = EventTime(1_779_000_000_000);
+    let ping = |device, after, lat, lon, accuracy_m| Ping {
+        device: DeviceId(device),
+        at: base.plus_ms(after),
+        position: Position::from_e7(lat, lon).unwrap(),
+        accuracy_m,
+    };
+    let pings = [
+        ping(42, 0, 312_304_000, 1_214_737_000, 0),
+        ping(u64::MAX, 32_767, -900_000_000, -1_800_000_000, 100_000),
+        ping(0x0102_0304_0506_0708, 1, -1, 1, 1),
+    ];
+    let rows: Vec<PingRow> = pings.iter().map(|ping| PingRow::write(ping, base).unwrap()).collect();
+    let mut frame = Vec::new();
+    batch_frame(258, base, &rows, &mut frame).unwrap();
+    let golden = bytes(
+        "54000000 10 01 0000
+         0201000000000000 00bea9349e010000 03000000 00000000
+         2a00000000000000 80619d12 686a6748 00000000
+         ffffffffffffffff 00175bca 002eb694 ff7f50c3
+         0807060504030201 ffffffff 01000000 01800000",
+    );
+    assert_eq!(frame, golden);
+    let view = BatchView::read(&golden[8..]).unwrap();
+    assert_eq!((view.number, view.base), (258, base));
+    let back: Vec<Ping> = view.rows.iter().map(|row| row.read(base).unwrap()).collect();
+    // Longitude -180 is 180: one meridian.
+    assert_eq!(back, pings);
+    for cut in 0..golden.len() - 8 {
+        assert!(BatchView::read(&golden[8..8 + cut]).is_err());
+    }
+    assert!(batch_frame(1, base, &[], &mut frame).is_err());
+    assert!(batch_frame(1, base, &vec![rows[0]; 16_385], &mut frame).is_err());
+}
+
+#[test]
+fn watermark_and_ack() {
+    check(&Watermark { at_ms: 1_779_000_000_000, last: true }, "09000000 11 00 0000  00bea9349e010000 01");
+    let counts = PingCounts { accepted: 3, stale: 2, rejected: [1, 0, 5, 0, 6] };
+    let ack = Ack::new(258, 0, &counts);
+    assert_eq!(ack.counts(), counts);
+    check(
+        &ack,
+        "50000000 12 00 0000
+         0201000000000000 0000000000000000 0300000000000000 0200000000000000
+         0500000000000000
+         0100000000000000 0000000000000000 0500000000000000 0000000000000000 0600000000000000",
+    );
+    let newer = Ack { rejected: vec![1, 0, 5, 0, 6, 10], ..ack };
+    assert_eq!(newer.counts().rejected, [1, 0, 5, 0, 16], "an unknown reason is not lost");
+}
+
+#[test]
+fn alert_content_and_cursor() {
+    check(
+        &AlertContentFrame {
+            alert: 5,
+            version: 2,
+            id: "a".into(),
+            status: "actual".into(),
+            json: "{}".into(),
+        },
+        "29000000 20 00 0000
+         05000000 02000000
+         0100000000000000 61
+         0600000000000000 61637475616c
+         0200000000000000 7b7d",
+    );
+    check(&CursorAck { next: 513 }, "08000000 22 00 0000  0102000000000000");
+}
+
+#[test]
+fn match_batch() {
+    let found = Match {
+        alert: AlertNo(5),
+        version: 2,
+        cause: Cause::Escalation,
+        part: 1,
+        stage: 3,
+        radius_km: 500.0,
+        device: DeviceId(42),
+        at: EventTime(1_779_000_000_000),
+    };
+    let row = MatchRow::write(Offset(257), &found);
+    let mut frame = Vec::new();
+    matches_frame(Offset(258), &[row], &mut frame).unwrap();
+    let golden = bytes(
+        "40000000 21 01 0000
+         0201000000000000 01000000 00000000
+         0101000000000000 2a00000000000000 00bea9349e010000 0000000000407f40
+         05000000 02000000 02 01 03 0000000000",
+    );
+    assert_eq!(frame, golden);
+    let view = MatchesView::read(&golden[8..]).unwrap();
+    assert_eq!(view.next, Offset(258));
+    assert_eq!(view.rows.iter().map(MatchRow::read).collect::<Vec<_>>(), [Some((Offset(257), found))]);
+    let mut unknown = row;
+    unknown.cause = 6;
+    assert_eq!(unknown.read(), None);
+    let causes = ["update", "publish", "escalation", "enter", "sighting", "cancel"];
+    for (code, word) in (0..).zip(causes) {
+        unknown.cause = code;
+        assert_eq!(unknown.read().unwrap().1.cause.as_str(), word);
+    }
+    for cut in 0..golden.len() - 8 {
+        assert!(MatchesView::read(&golden[8..8 + cut]).is_err());
+    }
+}
+
+#[test]
+fn requests() {
+    let asks = [
+        (
+            Ask::Act { at_ms: None, json: "{}".into() },
+            "17000000 30 00 0000  0900000000000000 00000000 00 0200000000000000 7b7d",
+        ),
+        (
+            Ask::Act { at_ms: Some(-1), json: "{}".into() },
+            "1f000000 30 00 0000  0900000000000000 00000000 01 ffffffffffffffff 0200000000000000 7b7d",
+        ),
+        (
+            Ask::Report { id: "a".into(), lat: 31.5, lon: -1.0, seen_at_ms: Some(1) },
+            "2e000000 30 00 0000  0900000000000000 01000000
+             0100000000000000 61 0000000000803f40 000000000000f0bf 01 0100000000000000",
+        ),
+        (
+            Ask::Confirm { report: 3, at_ms: None },
+            "15000000 30 00 0000  0900000000000000 02000000 0300000000000000 00",
+        ),
+        (
+            Ask::Reject { report: 3, reason: "no".into() },
+            "1e000000 30 00 0000  0900000000000000 03000000 0300000000000000 0200000000000000 6e6f",
+        ),
+        (Ask::List, "0c000000 30 00 0000  0900000000000000 04000000"),
+        (Ask::Show { id: "a".into() }, "15000000 30 00 0000  0900000000000000 05000000 0100000000000000 61"),
+        (
+            Ask::Preview { json: "{}".into() },
+            "16000000 30 00 0000  0900000000000000 06000000 0200000000000000 7b7d",
+        ),
+    ];
+    for (ask, hex) in asks {
+        check(&Request { id: 9, ask }, hex);
+    }
+}
+
+#[test]
+fn responses() {
+    let receipt = Receipt { id: "a".into(), version: 1, at_ms: 1_779_000_000_000, queued: true };
+    let answers = [
+        (Answer::Done(AnswerBody::Nothing), "10000000 31 00 0000  0900000000000000 00000000 00000000"),
+        (
+            Answer::Done(AnswerBody::Receipt(receipt)),
+            "26000000 31 00 0000  0900000000000000 00000000 01000000
+             0100000000000000 61 01000000 00bea9349e010000 01",
+        ),
+        (
+            Answer::Done(AnswerBody::Json("{}".into())),
+            "1a000000 31 00 0000  0900000000000000 00000000 02000000 0200000000000000 7b7d",
+        ),
+        (
+            Answer::Refused("no".into()),
+            "16000000 31 00 0000  0900000000000000 01000000 0200000000000000 6e6f",
+        ),
+    ];
+    for (answer, hex) in answers {
+        check(&Response { id: 9, answer }, hex);
+    }
+}
+
+#[test]
+fn headers_that_are_none() {
+    let code = |hex: &str| Header::read(bytes(hex).try_into().unwrap()).map_err(|why| why.code());
+    assert_eq!(code("00000000 04 00 0000"), Err(ErrorCode::UnknownKind));
+    assert_eq!(code("00000000 01 01 0000"), Err(ErrorCode::UnknownEncoding));
+    assert_eq!(code("00000000 10 00 0000"), Err(ErrorCode::UnknownEncoding));
+    assert_eq!(code("00000000 10 02 0000"), Err(ErrorCode::UnknownEncoding));
+    assert_eq!(code("00000000 01 00 0100"), Err(ErrorCode::Malformed));
+    assert_eq!(code("ffffffff 01 00 0000"), Err(ErrorCode::FrameTooLarge));
+    // The bounds that docs/protocol.md gives, and one more.
+    let bounds = [
+        (Kind::Hello, 1_024),
+        (Kind::HelloReply, 1_024),
+        (Kind::Error, 2_064),
+        (Kind::PingBatch, 327_704),
+        (Kind::Watermark, 256),
+        (Kind::Ack, 256),
+        (Kind::AlertContent, 3_145_728),
+        (Kind::MatchBatch, 196_624),
+        (Kind::CursorAck, 256),
+        (Kind::Request, 3_145_728),
+        (Kind::Response, 3_145_728),
+    ];
+    assert_eq!(bounds.map(|(kind, _)| kind), Kind::ALL);
+    for (kind, max) in bounds {
+        let header = Header { kind, length: max };
+        assert_eq!(Header::read(header.to_bytes()), Ok(header));
+        let longer = Header { kind, length: max + 1 };
+        assert_eq!(Header::read(longer.to_bytes()).map_err(|why| why.code()), Err(ErrorCode::FrameTooLarge));
+    }
+}
+
+/// A length inside a frame cannot make the reader allocate more than the frame's bound.
+#[test]
+fn a_huge_inner_length_is_refused() {
+    let mut content = bytes("0900000000000000 05000000 ffffffffffffff7f");
+    assert!(Request::read(&content).is_err());
+    content.splice(12..20, 3_000_000_u64.to_le_bytes());
+    assert!(Request::read(&content).is_err());
+    let ack = bytes("0000000000000000 0000000000000000 0000000000000000 0000000000000000 ffffffffffffff0f");
+    assert!(Ack::read(&ack).is_err());
+}
+
+/// Computed with the arithmetic of `docs/protocol.md` in Python.
+#[test]
+fn partition_hash() {
+    let golden = PARTITIONS;
+    for (device, of) in golden {
+        assert_eq!([1, 4, 7, 1_024].map(|n| partition_of(DeviceId(device), n)), of, "{device}");
+    }
+}
+
+const PARTITIONS: [(u64, [u32; 4]); 7] = [
+    (0, [0, 0, 0, 0]),
+    (1, [0, 1, 2, 346]),
+    (42, [0, 2, 4, 669]),
+    (1000000, [0, 1, 2, 395]),
+    (0x0102030405060708, [0, 2, 3, 542]),
+    (0x8000000000000000, [0, 0, 1, 151]),
+    (0xffffffffffffffff, [0, 2, 4, 723]),
+];
