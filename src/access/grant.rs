@@ -326,6 +326,12 @@ mod tests {
     }
 
     #[test]
+    fn the_page_names_the_extension() {
+        let oid = GRANT_OID.map(|arc| arc.to_string()).join(".");
+        assert!(include_str!("../../docs/protocol.md").contains(&format!("object identifier {oid},")));
+    }
+
+    #[test]
     fn rights_by_role() {
         let rights = |role| {
             let grant = Grant::for_test("x", role, &["one"]);

@@ -149,6 +149,20 @@ fn error_codes_never_change() {
     assert_eq!(ErrorCode::from_number(0x1_000c), None);
 }
 
+/// The page that others write clients from says the same as the program.
+#[test]
+fn the_page_names_every_code_and_kind() {
+    let page = include_str!("../../docs/protocol.md");
+    for code in ErrorCode::ALL {
+        let row = format!("| {:#04x} | {code} |", code.number());
+        assert!(page.contains(&row), "docs/protocol.md has no row {row}");
+    }
+    for kind in Kind::ALL {
+        let row = format!("| {:#04x} | {kind:?} |", kind as u8);
+        assert!(page.contains(&row), "docs/protocol.md has no row {row}");
+    }
+}
+
 #[test]
 fn ping_batch() {
     let base = EventTime(1_779_000_000_000);
