@@ -145,8 +145,9 @@ pub const CONNECTIONS_MAX: usize = 256;
 pub const CONNECTIONS_PER_IDENTITY_MAX: usize = 64;
 /// Connections from which on a newcomer must first prove its address (a QUIC retry).
 pub const CONNECTIONS_UNPROVEN_MAX: usize = 32;
-/// Sessions of one connection at a time. The peer cannot open more streams.
-pub const SESSIONS_PER_CONNECTION_MAX: u32 = 16;
+/// Sessions of one connection at a time. The peer cannot open more streams. QUIC tells it of
+/// ended ones when more than an eighth have, so 16 are what it can rely on.
+pub const SESSIONS_PER_CONNECTION_MAX: u32 = 18;
 /// Bytes that one stream may be ahead of its reader: 4 MiB keep a gigabit busy over 30 ms.
 pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// Bytes that all streams of a connection may be ahead of their readers.

@@ -1,5 +1,12 @@
 //! The wire, from outside: its bytes, what it refuses, and whole sessions over loopback.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests stop where tests do"
+)]
+
 #[path = "wire/aioquic.rs"]
 mod aioquic;
 #[path = "wire/bounds.rs"]

@@ -135,10 +135,7 @@ impl Talk {
         };
         let number = VarInt::from(code.number());
         match end {
-            End::Done => {
-                // Fails only where the peer closed the stream already.
-                let _ = self.send.finish();
-            }
+            End::Done => self.finish().await,
             End::Gone => {
                 let _ = self.send.reset(number);
             }
@@ -147,14 +144,25 @@ impl Talk {
                 let last = say(&mut self.send, &error);
                 // A peer that does not read gets the code alone.
                 let said = timeout(Duration::from_millis(FAREWELL_MS_MAX), last).await;
-                let _ = match said {
-                    Ok(Ok(())) => self.send.finish(),
-                    _ => self.send.reset(number),
-                };
+                if let Ok(Ok(())) = said {
+                    let _ = self.reader.stream_mut().stop(number);
+                    self.finish().await;
+                } else {
+                    let _ = self.send.reset(number);
+                }
             }
             End::Connection(code, why) => close(connection, code, &why),
         }
         let _ = self.reader.stream_mut().stop(number);
+    }
+
+    /// Ends our side, and waits a bounded time until the peer has all of it: when the server
+    /// shuts down, the connection is closed next, and takes with it what is under way.
+    async fn finish(&mut self) {
+        // Fails only where the peer wants no more.
+        if self.send.finish().is_ok() {
+            let _ = timeout(Duration::from_millis(FAREWELL_MS_MAX), self.send.stopped()).await;
+        }
     }
 }
 

@@ -131,7 +131,7 @@ async fn a_peer_cannot_open_more_sessions_than_it_may() {
     let world = World::new(ClockMode::Wall);
     let client = world.client("partner").await;
     let mut held = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..18 {
         held.push(client.subscribe("default", StartAt::Latest, false).await.unwrap());
     }
     let mut next = std::pin::pin!(client.subscribe("default", StartAt::Latest, false));
@@ -139,7 +139,8 @@ async fn a_peer_cannot_open_more_sessions_than_it_may() {
     let poll =
         std::future::poll_fn(|context| std::task::Poll::Ready(next.as_mut().poll(context).is_pending()));
     assert!(poll.await);
-    held.pop();
+    // The server may tell of ended sessions in groups of three.
+    held.truncate(15);
     tokio::time::timeout(PATIENCE, next).await.unwrap().unwrap();
 }
 

@@ -100,7 +100,7 @@ fn headers_and_hellos() -> Vec<Case> {
             "Hello",
         ),
         case("a namespace that is no text", "admin", with(subscription(), 22, &[0xff]), BadHello, "Hello"),
-        case("another datum", "operator", with(ingest(), 53, &[1]), BadHello, "Hello"),
+        case("another datum", "operator", with(ingest(), ingest().len() - 4, &[1]), BadHello, "Hello"),
         case("an unknown start", "partner", with(subscription(), last - 4, &[3]), BadHello, "Hello"),
         case("a bool of 2", "partner", with(subscription(), last, &[2]), BadHello, "Hello"),
         case("a source without name", "operator", ingest_of("default", "", 1), BadHello, "1 to 64"),

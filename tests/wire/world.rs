@@ -18,21 +18,24 @@ use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, Transpor
 use tempfile::TempDir;
 
 /// Longer than anything here takes; only a hang comes to it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub struct World {
-    pub server: Server,
-    pub runtime: Runtime,
-    pub pki: TempDir,
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) runtime: Runtime,
+    pub(crate) pki: TempDir,
 }
 
 impl World {
-    pub fn new(clock: ClockMode) -> Self {
+    pub(crate) fn new(clock: ClockMode) -> Self {
         Self::with_sink(clock, |delivery| delivery)
     }
 
     /// A server whose matches go through a sink of the test's own.
-    pub fn with_sink(clock: ClockMode, sink: impl FnOnce(Arc<Delivery>) -> Arc<dyn MatchSink>) -> Self {
+    pub(crate) fn with_sink(
+        clock: ClockMode,
+        sink: impl FnOnce(Arc<Delivery>) -> Arc<dyn MatchSink>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         pki::init(dir.path()).unwrap();
         let both = ["default", "app"].map(|ns| Namespace::new(ns).unwrap());
@@ -54,21 +57,21 @@ impl World {
         Self { server, runtime, pki: dir }
     }
 
-    pub fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         self.server.local_addr()
     }
 
-    pub async fn client(&self, name: &str) -> Client {
+    pub(crate) async fn client(&self, name: &str) -> Client {
         Client::connect(self.addr(), self.pki.path(), name).await.unwrap()
     }
 
-    pub async fn raw(&self, name: &str) -> Connection {
+    pub(crate) async fn raw(&self, name: &str) -> Connection {
         let tls = client_config(self.pki.path(), name).unwrap();
         connect(self.addr(), tls, TransportConfig::default()).await.unwrap()
     }
 }
 
-pub async fn connect(
+pub(crate) async fn connect(
     addr: SocketAddr,
     tls: rustls::ClientConfig,
     transport: TransportConfig,
@@ -81,19 +84,19 @@ pub async fn connect(
 
 /// What a raw session was told at its end.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Farewell {
+pub(crate) struct Farewell {
     /// Kinds of the frames before the error.
-    pub kinds: Vec<Kind>,
+    pub(crate) kinds: Vec<Kind>,
     /// The error frame's code.
-    pub code: u16,
+    pub(crate) code: u16,
     /// Its line.
-    pub line: String,
+    pub(crate) line: String,
     /// The code of QUIC by which the server stopped reading.
-    pub stopped: Option<u64>,
+    pub(crate) stopped: Option<u64>,
 }
 
 /// Reads a raw session to its end, which must be an error frame.
-pub async fn farewell(mut send: SendStream, recv: RecvStream) -> Farewell {
+pub(crate) async fn farewell(mut send: SendStream, recv: RecvStream) -> Farewell {
     let mut reader = FrameReader::new(recv);
     let mut kinds = Vec::new();
     loop {
@@ -116,17 +119,17 @@ pub async fn farewell(mut send: SendStream, recv: RecvStream) -> Farewell {
     }
 }
 
-pub fn hello(session: Session) -> Vec<u8> {
+pub(crate) fn hello(session: Session) -> Vec<u8> {
     frame_of(&Hello { version: 1, session }).unwrap()
 }
 
 /// A ping near 31.23 N 121.47 E; `step` moves it north by about 11 km a piece.
-pub fn ping(device: u64, at: EventTime, step: i32) -> Ping {
+pub(crate) fn ping(device: u64, at: EventTime, step: i32) -> Ping {
     let position = Position::from_e7(312_304_000 + step * 1_000_000, 1_214_737_000).unwrap();
     Ping { device: DeviceId(device), at, position, accuracy_m: 0 }
 }
 
-pub fn batch(pings: impl IntoIterator<Item = Ping>) -> Batch {
+pub(crate) fn batch(pings: impl IntoIterator<Item = Ping>) -> Batch {
     let mut builder = BatchBuilder::new(usize::MAX);
     for ping in pings {
         assert!(builder.push(ping).is_none());
@@ -135,7 +138,7 @@ pub fn batch(pings: impl IntoIterator<Item = Ping>) -> Batch {
 }
 
 /// An alert around the place of [`ping`], with stages of 100 km and later 200 km.
-pub fn alert(id: &str, status: &str) -> String {
+pub(crate) fn alert(id: &str, status: &str) -> String {
     format!(
         r#"{{"id":"{id}","status":"{status}","expires":"2999-01-01T00:00:00Z","headline":"Lost near the Bund",
         "area":{{"circle":{{"lat":31.2304,"lon":121.4737}}}},
@@ -143,17 +146,13 @@ pub fn alert(id: &str, status: &str) -> String {
     )
 }
 
-pub fn code_of(error: &hexcast::client::ClientError) -> Option<ErrorCode> {
+pub(crate) fn code_of(error: &hexcast::client::ClientError) -> Option<ErrorCode> {
     match error {
         hexcast::client::ClientError::Refused { code, .. } => *code,
         _ => None,
     }
 }
 
-pub fn python_requirement() -> bool {
-    std::env::var_os("HEXCAST_REQUIRE_AIOQUIC").is_some_and(|value| value != "0")
-}
-
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
