@@ -23,7 +23,6 @@ use crate::domain::{Action, AlertDraft, AlertId, EventTime, Stages};
 use crate::limits::{ACTIONS_WAITING_MAX, REPORTS_MAX, REPORTS_TOTAL_MAX};
 use crate::runtime::{ClockMode, Runtime};
 
-pub use crate::files::TimedAction as ActionLine;
 pub use book::{Actor, Book};
 pub use rejection::{Reason, Rejection};
 pub use replay::{RejectedLine, ReplayActions};

@@ -131,3 +131,28 @@ proptest! {
         }
     }
 }
+
+/// A ping from before the clock is judged at its turn, by what is active then, and its match is
+/// no older than the alert.
+#[test]
+fn a_late_ping_is_judged_at_its_turn() {
+    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced: false });
+    let mut out = Output::keyed();
+    let expires = START.plus_ms(50 * MINUTE_MS);
+    let kind = DirectiveKind::Publish { part: part(0, START), uncertainty: Uncertainty::Centre, expires };
+    partition.order(&Order { at: START, alert: AlertNo(0), kind }, 0, &mut out);
+    partition.stages_through(START.plus_ms(40 * MINUTE_MS), &mut out);
+    let mut send = |device, minute: i64, km| {
+        let at = START.plus_ms(minute * MINUTE_MS);
+        let ping = Ping { device: DeviceId(device), at, position: east(km), accuracy_m: 0 };
+        let row = PingRow::write(&ping, at).unwrap();
+        partition.pings(PingClock::Event { numbers: &[] }, at, &[row], &mut out);
+        out.matches.iter().map(|m| (m.device.0, m.stage, m.at.ms_since(START) / MINUTE_MS)).collect::<Vec<_>>()
+    };
+    // Stage 1 (20 km) is active at minute 40: it judges the ping of minute 10, too.
+    assert_eq!(send(1, 10, 15), [(1, 1, 10)]);
+    assert_eq!(send(2, -20, 15), [(1, 1, 10), (2, 1, 0)], "older than the alert: the alert's time");
+    assert_eq!(send(3, -51, 15).len(), 2, "not known any more at minute 40");
+    assert_eq!(send(4, 50, 0).len(), 2, "expired at minute 50");
+    assert_eq!(send(5, 10, 0).len(), 2, "late, and the alert is over by now");
+}

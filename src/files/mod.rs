@@ -90,15 +90,11 @@ pub enum FileError {
         /// All rows.
         rows: u64,
     },
-    /// No ping at all was taken.
-    #[error("no good row: of {rows} rows, {bad} cannot be read and {rejected} were rejected")]
+    /// Not one row that can be read.
+    #[error("no good row: none of {rows} rows can be read")]
     NoGoodRow {
         /// All rows.
         rows: u64,
-        /// Bad rows.
-        bad: u64,
-        /// Rejected pings.
-        rejected: u64,
     },
     /// A line of an action file that is no action.
     #[error("line {line}: {problem}")]

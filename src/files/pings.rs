@@ -113,12 +113,12 @@ impl RowTally {
         self.good + self.rejected + self.bad
     }
 
-    /// At the end of the file: an error where no row gave a ping, or more than 1 % of all rows
-    /// cannot be read. Rejected pings are not bad rows, but they are no good ones either.
+    /// At the end of the file: an error where no row can be read, or more than 1 % of all rows
+    /// cannot. A ping that the rules reject is not a bad row.
     pub fn verdict(&self) -> Result<(), FileError> {
         let rows = self.rows();
-        if self.good == 0 {
-            return Err(FileError::NoGoodRow { rows, bad: self.bad, rejected: self.rejected });
+        if self.good + self.rejected == 0 {
+            return Err(FileError::NoGoodRow { rows });
         }
         if self.bad as f64 > rows as f64 * BAD_ROWS_SHARE_MAX {
             return Err(FileError::TooManyBad { bad: self.bad, rows });
@@ -451,12 +451,9 @@ mod tests {
         assert_eq!(verdict(9_899, 0, 100), Some("100 of 9999 rows cannot be read, more than 1 %".into()));
         assert_eq!(verdict(1, 97, 1), Some("1 of 99 rows cannot be read, more than 1 %".into()));
         assert_eq!(verdict(1, 1_000_000, 0), None);
-        let none = |rows, bad, rejected| {
-            Some(format!("no good row: of {rows} rows, {bad} cannot be read and {rejected} were rejected"))
-        };
-        assert_eq!(verdict(0, 0, 0), none(0, 0, 0));
-        assert_eq!(verdict(0, 3, 0), none(3, 0, 3));
-        assert_eq!(verdict(0, 0, 2), none(2, 2, 0));
+        assert_eq!(verdict(0, 3, 0), None);
+        assert_eq!(verdict(0, 0, 0), Some("no good row: none of 0 rows can be read".into()));
+        assert_eq!(verdict(0, 0, 2), Some("no good row: none of 2 rows can be read".into()));
         let mut tally = RowTally::default();
         for line in read(format!("device,at,lat,lon\n1,{AT},0,0\n1,{AT},91,0\nx\n").as_bytes()) {
             tally.count(&line.result);

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::access::{Grant, Role};
 use crate::desk::state::State;
-use crate::desk::{ActionLine, Desk, DeskError, ReplayActions, ReportNo};
+use crate::desk::{Desk, DeskError, ReplayActions, ReportNo};
 use crate::domain::{Match, MaxAge, Namespace};
+use crate::files::TimedAction;
 use crate::runtime::{
     ActionSource, AlertInfo, ClockMode, EventKey, MatchSink, NamespaceConfig, NamespaceIx, Runtime,
     RuntimeConfig,
@@ -254,7 +255,7 @@ fn a_clock_set_back_does_not_turn_the_order_of_actions() {
 
 #[test]
 fn a_replay_reports_rejections_by_line_and_goes_on() {
-    let line = |line, hours, action| ActionLine { line, at: hour(hours), action };
+    let line = |line, hours, action| TimedAction { line, at: hour(hours), action };
     let source = ReplayActions::new(
         Policies::new(),
         vec![
