@@ -1,5 +1,7 @@
 //! The program from outside: the real binary, its arguments, files, exit codes and lines.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+
 use std::path::Path;
 use std::process::Command;
 

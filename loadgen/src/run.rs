@@ -1,5 +1,6 @@
 //! `loadgen run`: the crowd, the alerts and the partner against one server.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -74,12 +75,12 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     drop(engine);
     let stdout = Path::new("-");
     if args.json.as_deref() != Some(stdout) {
-        print!("{}", report.table());
+        std::io::stdout().write_all(report.table().as_bytes())?;
     }
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&report)?;
         if path == stdout {
-            println!("{text}");
+            writeln!(std::io::stdout(), "{text}")?;
         } else {
             std::fs::write(path, text + "\n").with_context(|| format!("the report {}", path.display()))?;
         }

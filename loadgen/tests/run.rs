@@ -1,5 +1,7 @@
 //! The load generator end to end, small: its own engine, both paces, the report's keys.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
 use std::process::Command;
 
 use serde_json::Value;

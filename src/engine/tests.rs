@@ -147,7 +147,10 @@ fn a_late_ping_is_judged_at_its_turn() {
         let ping = Ping { device: DeviceId(device), at, position: east(km), accuracy_m: 0 };
         let row = PingRow::write(&ping, at).unwrap();
         partition.pings(PingClock::Event { numbers: &[] }, at, &[row], &mut out);
-        out.matches.iter().map(|m| (m.device.0, m.stage, m.at.ms_since(START) / MINUTE_MS)).collect::<Vec<_>>()
+        out.matches
+            .iter()
+            .map(|m| (m.device.0, m.stage, m.at.ms_since(START) / MINUTE_MS))
+            .collect::<Vec<_>>()
     };
     // Stage 1 (20 km) is active at minute 40: it judges the ping of minute 10, too.
     assert_eq!(send(1, 10, 15), [(1, 1, 10)]);
