@@ -34,7 +34,7 @@ impl Progress {
                 None => ProgressBar::new_spinner(),
             };
             let template = match total {
-                Some(_) => "{msg} [{bar:40}] {human_pos} of {human_len} ({per_sec}, {eta} to go)",
+                Some(_) => "{msg} [{bar:24}] {human_pos} of {human_len}, {eta} to go",
                 None => "{msg} {spinner} {human_pos} ({per_sec})",
             };
             let style = ProgressStyle::with_template(template)
