@@ -1,1 +1,62 @@
-fn main() {}
+//! loadgen judges hexcast from outside: it speaks to a server over QUIC as any operator, partner
+//! and authority would, and reports what they would have seen.
+//!
+//! It knows the client, the protocol and the public API only. Invariant: latencies count from
+//! the time at which a batch should have been sent, so that a server which stalls its senders
+//! does not look fast (no coordinated omission).
+
+mod crowd;
+mod engine;
+mod machine;
+mod operator;
+mod partner;
+mod report;
+mod run;
+mod scenario;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A page-wise allocator that gives memory back and does not serialise threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Loads a hexcast server with pings and alerts, and reports what its users would see.
+#[derive(Debug, Parser)]
+#[command(name = "loadgen", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    /// List the built-in scenarios.
+    Scenarios,
+    /// Runs an engine on loopback with the certificates in a directory, until its standard input
+    /// closes; `run` starts it for itself.
+    #[command(hide = true)]
+    Engine {
+        /// The directory.
+        pki: std::path::PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Scenarios => scenario::print_all(),
+        Command::Engine { pki } => engine::serve(&pki),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+            eprintln!("loadgen: {}", causes.join(": "));
+            ExitCode::FAILURE
+        }
+    }
+}

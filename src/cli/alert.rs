@@ -196,17 +196,17 @@ async fn ask(
 ) -> anyhow::Result<()> {
     match command {
         AlertCommand::Publish { draft: args, at: AtArgs { at }, .. } => {
-            set_times(&mut draft, &args, at, now(&control, at), true)?;
+            set_times(&mut draft, &args, at, &control, true)?;
             let receipt = control.publish(&checked(draft)?, at).await?;
             say_receipt("publication", &receipt)?;
         }
         AlertCommand::Update { draft: args, at: AtArgs { at }, .. } => {
-            set_times(&mut draft, &args, at, now(&control, at), false)?;
+            set_times(&mut draft, &args, at, &control, false)?;
             let receipt = control.update(&checked(draft)?, at).await?;
             say_receipt("update", &receipt)?;
         }
         AlertCommand::Sighting { id, lat, lon, seen_at, unconfirmed, at: AtArgs { at }, .. } => {
-            let seen_at = seen_at.map(|seen| resolve(seen, now(&control, at), -1)).transpose()?;
+            let seen_at = seen_at.map(|seen| resolve(seen, now(&control, at, None), -1)).transpose()?;
             if unconfirmed {
                 say(&control.report(&id, lat, lon, seen_at).await?)?;
             } else {
@@ -235,7 +235,7 @@ async fn ask(
         AlertCommand::List { .. } => list(&control.list().await?)?,
         AlertCommand::Show { id, .. } => say_json(&control.show(&id).await?)?,
         AlertCommand::Preview { draft: args, .. } => {
-            set_times(&mut draft, &args, None, now(&control, None), true)?;
+            set_times(&mut draft, &args, None, &control, true)?;
             say_json(&control.preview(&checked(draft)?).await?)?;
         }
     }
@@ -258,15 +258,16 @@ impl AlertCommand {
     }
 }
 
-/// The time from which durations count: the action's own, else the server's.
-fn now(control: &Control, at: Option<EventTime>) -> EventTime {
+/// The time from which durations count: the action's own; on the event clock that of a
+/// publication is when it was `sent`; else the server's.
+fn now(control: &Control, at: Option<EventTime>, sent: Option<EventTime>) -> EventTime {
     let hello = control.hello();
-    // An event clock that has been given no time yet has none.
     let server = match hello.clock {
-        Clock::Event if hello.now() == EventTime::BEFORE_ALL => local_now(),
-        _ => hello.now(),
+        Clock::Wall => hello.now(),
+        Clock::Event => sent.unwrap_or(hello.now()),
     };
-    at.unwrap_or(server)
+    // An event clock that has been given no time yet has none.
+    at.unwrap_or(if server == EventTime::BEFORE_ALL { local_now() } else { server })
 }
 
 /// `direction` is 1 where a duration counts forward, -1 where it counts back.
@@ -301,7 +302,7 @@ fn set_times(
     draft: &mut Map<String, Value>,
     args: &DraftArgs,
     at: Option<EventTime>,
-    now: EventTime,
+    control: &Control,
     publication: bool,
 ) -> anyhow::Result<()> {
     let given = |draft: &Map<String, Value>, member: &str| draft.get(member).is_some_and(|v| !v.is_null());
@@ -311,12 +312,8 @@ fn set_times(
     if let (true, Some(at), false) = (publication, at, given(draft, "sent")) {
         set(draft, "sent", at);
     }
-    // Without a time of the action, a publication on the event clock happens when it was sent.
     let sent = files::parse_alert_json(&Value::Object(draft.clone()).to_string())?.draft.sent;
-    let now = match (at, sent) {
-        (None, Some(sent)) if publication => sent,
-        _ => now,
-    };
+    let now = now(control, at, sent.filter(|_| publication));
     if let Some(lost) = args.lost {
         set(draft, "lost_at", resolve(lost, now, -1)?);
     }

@@ -9,6 +9,8 @@ use super::output::{grouped, note};
 
 /// How often a plain line is printed.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// How often a spinner turns.
+const TICK_EVERY: Duration = Duration::from_millis(200);
 
 /// What lasts long and says how far it is. Prints nothing in its first second.
 pub(super) struct Progress {
@@ -32,7 +34,7 @@ impl Progress {
                 None => ProgressBar::new_spinner(),
             };
             let template = match total {
-                Some(_) => "{msg} [{bar:40}] {human_pos} of {human_len} ({per_sec}, {eta} to go)",
+                Some(_) => "{msg} [{bar:24}] {human_pos} of {human_len}, {eta} to go",
                 None => "{msg} {spinner} {human_pos} ({per_sec})",
             };
             let style = ProgressStyle::with_template(template)
@@ -43,6 +45,17 @@ impl Progress {
             Shown::Lines { next: Instant::now() + LINE_EVERY }
         };
         Self { what, total, done: 0, shown }
+    }
+
+    /// Of something that cannot say how far it is: shows that it lives, and since when.
+    pub(super) fn busy(what: &'static str) -> Self {
+        let progress = Self::new(what, None);
+        if let Shown::Bar(bar) = &progress.shown {
+            let style = ProgressStyle::with_template("{msg} {spinner} {elapsed}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.enable_steady_tick(TICK_EVERY);
+        }
+        progress
     }
 
     /// So many are done in all.

@@ -1,6 +1,6 @@
 //! `hexcast replay`: a recorded stream through the engine on event time.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +11,7 @@ use clap::Args;
 use super::args::{default_partitions, namespace, partitions, time};
 use super::output::{count, grouped, note};
 use super::pings::{self, shown};
+use super::progress::Progress;
 use crate::access::pki;
 use crate::desk::{Policies, ReplayActions};
 use crate::domain::{EventTime, MaxAge, Namespace};
@@ -96,9 +97,12 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
         actions: Arc::clone(&source) as _,
         end,
     };
+    // Matches on a terminal show by themselves that it lives.
+    let progress = (args.out != "-" || !io::stdout().is_terminal()).then(|| Progress::busy("replaying"));
     let replayed = runtime::replay(&what, &mut |info, found| {
         files::write_match_line(&mut out, found, &info.id, &args.namespace, names.name(found.device), None)
     });
+    drop(progress);
     let written = match replayed {
         Ok(summary) => out.finish().map(|()| summary).map_err(ReplayError::Write),
         Err(error) => Err(error),

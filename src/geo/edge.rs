@@ -16,7 +16,8 @@
 //! The search sees distances up to 9,000 km; what is farther is that far.
 
 use super::geodesic::{
-    FAR_M, R_MAX_M, Spot, Vec3, chord2, dot, ecef, geodesic_to, longest_m, sub, surely_farther_chord2,
+    A_M, E2, FAR_M, R_MAX_M, Spot, Vec3, chord2, dot, ecef, geodesic_to, longest_m, sub,
+    surely_farther_chord2,
 };
 use super::ring::GridEdge;
 
@@ -86,7 +87,6 @@ impl Curve {
         let (s, azimuth) = geodesic_to(spot.position(), lat.to_degrees(), lon.to_degrees());
         let (east, north) = azimuth.sin_cos();
         // The radii of curvature, from WGS-84's a and e².
-        use super::geodesic::{A_M, E2};
         let w2 = 1.0 - E2 * lat.sin().powi(2);
         let n = A_M / w2.sqrt();
         let m = n * (1.0 - E2) / w2;

@@ -108,8 +108,12 @@ impl Spot {
     }
 }
 
-/// A squared chord below which the geodesic is surely shorter than `s_m`; negative if none is.
+/// A squared chord below which the geodesic is surely shorter than `s_m`; negative (so that no
+/// chord is) for a small, negative or impossible `s_m`.
 pub(super) fn surely_nearer_chord2(s_m: f64) -> f64 {
+    if s_m.is_nan() {
+        return -1.0;
+    }
     let s = s_m.min(FAR_M);
     let x = s / (2.0 * R_MIN_M);
     let y = x * x;

@@ -19,3 +19,6 @@ pub use area::{CellClass, PreparedArea, Radius, Reach, SIGHTING_RADIUS_KM};
 pub use cell::{CellBound, INDEX_RESOLUTION, cell_of};
 pub use error::AreaError;
 pub use geodesic::{Spot, geodesic_m};
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ pub(crate) mod compare;
 pub(crate) mod engine;
 pub(crate) mod generate;
 pub(crate) mod geometry;
+mod pings;
+mod rng;
 mod rules;
 mod shapes;
 pub(crate) mod world;

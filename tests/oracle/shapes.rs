@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::generate::Rng;
 use super::geometry::Pos;
+use super::rng::Rng;
 
 /// Latitude and longitude in degrees; the antimeridian by either of its names.
 pub(crate) fn degrees(pos: Pos, rng: &mut Rng) -> (f64, f64) {

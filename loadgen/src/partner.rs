@@ -1,0 +1,106 @@
+//! The partner: counts the matches of each alert's stages and notes when they came.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use hexcast::client::{Client, StartAt, SubscribeEvent, Subscription};
+use hexcast::domain::{AlertId, AlertNo, Cause, Match};
+use tokio::task::JoinHandle;
+
+/// How long the partner may need to catch up with the match log at the end.
+const CATCH_UP: Duration = Duration::from_secs(60);
+
+/// The matches of one stage.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived {
+    pub(crate) matched: u64,
+    pub(crate) first: Instant,
+    pub(crate) last: Instant,
+}
+
+/// What came so far.
+#[derive(Default)]
+pub(crate) struct Received {
+    names: BTreeMap<AlertNo, AlertId>,
+    /// By alert and stage; those told on entry are not among them.
+    pub(crate) stages: BTreeMap<(AlertId, u8), Arrived>,
+    pub(crate) entered: u64,
+    /// The offset that comes next.
+    next: u64,
+    ended: Option<String>,
+}
+
+/// A subscription that is being read.
+pub(crate) struct Partner {
+    received: Arc<Mutex<Received>>,
+    reading: JoinHandle<()>,
+}
+
+impl Partner {
+    pub(crate) async fn start(client: &Client, namespace: &str) -> anyhow::Result<Self> {
+        let subscription = client.subscribe(namespace, StartAt::Latest, true).await?;
+        let received =
+            Arc::new(Mutex::new(Received { next: subscription.next_offset().0, ..Received::default() }));
+        let reading = tokio::spawn(read(subscription, Arc::clone(&received)));
+        Ok(Self { received, reading })
+    }
+
+    /// Waits until everything that is in the log now has come, and gives what came.
+    pub(crate) async fn finish(self, client: &Client, namespace: &str) -> anyhow::Result<Received> {
+        let end = client.subscribe(namespace, StartAt::Latest, true).await?.terms().end;
+        let begun = Instant::now();
+        while self.received().next < end {
+            if let Some(why) = &self.received().ended {
+                anyhow::bail!("the partner's subscription ended: {why}");
+            }
+            ensure!(begun.elapsed() < CATCH_UP, "the partner did not catch up with the match log");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.reading.abort();
+        Ok(std::mem::take(&mut *self.received()))
+    }
+
+    fn received(&self) -> MutexGuard<'_, Received> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn read(mut subscription: Subscription, received: Arc<Mutex<Received>>) {
+    loop {
+        let event = subscription.next().await;
+        let now = Instant::now();
+        let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Ok(SubscribeEvent::Alert(content)) => drop(received.names.insert(content.no, content.id)),
+            Ok(SubscribeEvent::Matches(matches)) => {
+                matches.iter().for_each(|(_, found)| received.take(found, now));
+                received.next = subscription.next_offset().0;
+            }
+            Err(why) => {
+                received.ended = Some(why.to_string());
+                return;
+            }
+        }
+    }
+}
+
+impl Received {
+    fn take(&mut self, found: &Match, now: Instant) {
+        match found.cause {
+            Cause::Publish | Cause::Escalation => {
+                let Some(id) = self.names.get(&found.alert) else { return };
+                let arrived = self.stages.entry((id.clone(), found.stage)).or_insert(Arrived {
+                    matched: 0,
+                    first: now,
+                    last: now,
+                });
+                arrived.matched += 1;
+                arrived.last = now;
+            }
+            Cause::Enter => self.entered += 1,
+            Cause::Update | Cause::Sighting | Cause::Cancel => {}
+        }
+    }
+}
