@@ -1,6 +1,6 @@
 //! The engine's parts, one core: `cargo bench --bench engine`.
 
-#![expect(clippy::expect_used, missing_docs, reason = "a bench may stop where its world is wrong")]
+#![expect(clippy::expect_used, reason = "a bench may stop where its world is wrong")]
 
 mod common;
 

@@ -1,5 +1,8 @@
 //! A country for the benches: devices clustered around places, moved by a seed.
 
+#![expect(clippy::expect_used, reason = "a bench may stop where its world is wrong")]
+#![expect(unreachable_pub, reason = "shared by the benches, each of which is a crate")]
+
 use std::sync::Arc;
 
 use hexcast::domain::AlertNo;
