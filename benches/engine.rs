@@ -8,6 +8,7 @@ use std::hint::black_box;
 
 use common::{Dice, NOW, jittered, populated, publish, wall};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use dashmap::DashMap;
 use hexcast::domain::{PingRow, Position};
 use hexcast::engine::{Output, Partition};
 use hexcast::geo::{cell_of, geodesic_m};
@@ -31,14 +32,7 @@ fn ping_path(c: &mut Criterion) {
         let mut dice = Dice(7);
         group.bench_function(name, |b| {
             b.iter_batched(
-                || {
-                    (0..BATCH)
-                        .map(|_| {
-                            let i = dice.next() % DEVICES;
-                            jittered(i, &mut dice)
-                        })
-                        .collect::<Vec<PingRow>>()
-                },
+                || rows(&mut dice),
                 |rows| {
                     out.clear();
                     partition.pings(wall(), NOW, &rows, &mut out)
@@ -48,6 +42,33 @@ fn ping_path(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// What one would write first: a shared map, and an H3 conversion for every ping.
+fn baseline(c: &mut Criterion) {
+    let mut group = c.benchmark_group("ping path, 1 M devices, 10 m of jitter");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let mut dice = Dice(1);
+    let map: DashMap<u64, (Position, h3o::CellIndex)> = DashMap::new();
+    let update = |row: PingRow| {
+        if let Ok(ping) = row.read(NOW) {
+            map.insert(ping.device.0, (ping.position, cell_of(ping.position)));
+        }
+    };
+    (0..DEVICES).for_each(|i| update(jittered(i, &mut dice)));
+    group.bench_function("baseline: DashMap and h3o a ping, no matching", |b| {
+        b.iter_batched(|| rows(&mut dice), |rows| rows.into_iter().for_each(update), BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+fn rows(dice: &mut Dice) -> Vec<PingRow> {
+    (0..BATCH)
+        .map(|_| {
+            let i = dice.next() % DEVICES;
+            jittered(i, dice)
+        })
+        .collect()
 }
 
 fn scan(c: &mut Criterion) {
@@ -77,5 +98,5 @@ fn geometry(c: &mut Criterion) {
     c.bench_function("cell of a position (h3o, resolution 5)", |bench| bench.iter(|| cell_of(black_box(a))));
 }
 
-criterion_group!(benches, ping_path, scan, geometry);
+criterion_group!(benches, ping_path, baseline, scan, geometry);
 criterion_main!(benches);

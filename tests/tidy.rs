@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 /// Rooms, lowest first; a room may use rooms of lower floors only. Rooms of one floor do not know
 /// each other.
 const FLOORS: &[&[&str]] = &[
-    &["domain", "limits"],
+    &["limits"],
+    &["domain"],
     &["telemetry"],
     &["geo"],
     &["wire", "files"],

@@ -3,7 +3,7 @@
 //! A partition's thread owns one state machine for each namespace and is the only one to touch
 //! them. Everything reaches it through bounded queues; what waits for room waits here, so that
 //! a door stops reading and QUIC holds its sender back. On the wall clock orders overtake pings;
-//! on the event clock all stand in one order, kept by [`event`].
+//! on the event clock all stand in one order, kept by `event.rs`.
 //!
 //! What it never does: decide about an alert (that is `desk/`), read bytes of a wire, keep a match.
 

@@ -1,3 +1,5 @@
+//! Cells: bounds and classes against positions.
+
 use h3o::{CellIndex, LatLng, Resolution};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Circles: chord bounds against Karney.
+
 use super::super::geodesic::{chord2, longest_m, surely_farther_chord2, surely_nearer_chord2};
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Edges: distances against dense sampling.
+
 use super::super::edge::{Compared, Curves};
 use super::super::ring::Ring;
 use super::*;

@@ -1,3 +1,5 @@
+//! Polygons: validity, sides, and distances against slow truths.
+
 use super::super::polygon::Polygon;
 use super::*;
 
