@@ -16,5 +16,4 @@ pub mod geo;
 pub mod limits;
 pub mod quic;
 pub mod runtime;
-pub mod telemetry;
 pub mod wire;

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["limits"],
     &["domain"],
-    &["telemetry"],
     &["geo"],
     &["wire", "files"],
     &["engine"],

@@ -15,6 +15,7 @@ mod output;
 mod partition;
 mod scan;
 mod standing;
+mod work;
 
 pub use output::{EventKey, Output};
 pub use partition::{Partition, PartitionConfig, PingClock};
