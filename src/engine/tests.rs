@@ -159,3 +159,28 @@ fn a_late_ping_is_judged_at_its_turn() {
     assert_eq!(send(4, 50, 0).len(), 2, "expired at minute 50");
     assert_eq!(send(5, 10, 0).len(), 2, "late, and the alert is over by now");
 }
+
+/// A stale ping is dropped: the device stays where its newest ping put it, whatever comes later.
+#[test]
+fn a_stale_ping_moves_nobody() {
+    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced: false });
+    let mut out = Output::keyed();
+    let send = |partition: &mut Partition, out: &mut Output, minute: i64, km| {
+        let at = START.plus_ms(minute * MINUTE_MS);
+        let ping = Ping { device: DeviceId(1), at, position: east(km), accuracy_m: 0 };
+        let row = PingRow::write(&ping, at).unwrap();
+        let counts = partition.pings(PingClock::Event { numbers: &[] }, at, &[row], out);
+        (counts.accepted, counts.stale)
+    };
+    assert_eq!(send(&mut partition, &mut out, 10, 50), (1, 0));
+    assert_eq!(send(&mut partition, &mut out, 9, 0), (0, 1));
+    let at = START.plus_ms(20 * MINUTE_MS);
+    let expires = at.plus_ms(60 * MINUTE_MS);
+    let kind = DirectiveKind::Publish { part: part(0, at), uncertainty: Uncertainty::Centre, expires };
+    partition.order(&Order { at, alert: AlertNo(0), kind }, 0, &mut out);
+    assert_eq!(out.matches.len(), 0, "it stands 50 km away");
+    assert_eq!(send(&mut partition, &mut out, 9, 0), (0, 1), "and enters by no stale ping");
+    assert_eq!(out.matches.len(), 0);
+    assert_eq!(send(&mut partition, &mut out, 10, 0), (1, 0), "of two of one time the later arrival wins");
+    assert_eq!(out.matches.len(), 1);
+}

@@ -336,3 +336,6 @@ impl Drop for IngestSession {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
