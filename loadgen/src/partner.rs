@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, bail};
 use hexcast::client::{Client, StartAt, SubscribeEvent, Subscription};
 use hexcast::domain::{AlertId, AlertNo, Cause, Match};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// How long the partner may need to catch up with the match log at the end.
@@ -27,36 +28,34 @@ pub(crate) struct Received {
     /// By alert and stage; those told on entry are not among them.
     pub(crate) stages: BTreeMap<(AlertId, u8), Arrived>,
     pub(crate) entered: u64,
-    /// The offset that comes next.
-    next: u64,
     ended: Option<String>,
 }
 
 /// A subscription that is being read.
 pub(crate) struct Partner {
     received: Arc<Mutex<Received>>,
+    /// The offset that comes next; closed when the subscription has ended.
+    next: watch::Receiver<u64>,
     reading: JoinHandle<()>,
 }
 
 impl Partner {
     pub(crate) async fn start(client: &Client, namespace: &str) -> anyhow::Result<Self> {
         let subscription = client.subscribe(namespace, StartAt::Latest, true).await?;
-        let received =
-            Arc::new(Mutex::new(Received { next: subscription.next_offset().0, ..Received::default() }));
-        let reading = tokio::spawn(read(subscription, Arc::clone(&received)));
-        Ok(Self { received, reading })
+        let (reached, next) = watch::channel(subscription.next_offset().0);
+        let received = Arc::new(Mutex::new(Received::default()));
+        let reading = tokio::spawn(read(subscription, Arc::clone(&received), reached));
+        Ok(Self { received, next, reading })
     }
 
     /// Waits until everything that is in the log now has come, and gives what came.
-    pub(crate) async fn finish(self, client: &Client, namespace: &str) -> anyhow::Result<Received> {
+    pub(crate) async fn finish(mut self, client: &Client, namespace: &str) -> anyhow::Result<Received> {
         let end = client.subscribe(namespace, StartAt::Latest, true).await?.terms().end;
-        let begun = Instant::now();
-        while self.received().next < end {
-            if let Some(why) = &self.received().ended {
-                anyhow::bail!("the partner's subscription ended: {why}");
-            }
-            ensure!(begun.elapsed() < CATCH_UP, "the partner did not catch up with the match log");
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        let caught_up = tokio::time::timeout(CATCH_UP, self.next.wait_for(|next| *next >= end)).await;
+        let ended = caught_up.context("the partner did not catch up with the match log")?.is_err();
+        if ended {
+            let why = self.received().ended.take().unwrap_or_default();
+            bail!("the partner's subscription ended: {why}");
         }
         self.reading.abort();
         Ok(std::mem::take(&mut *self.received()))
@@ -67,7 +66,7 @@ impl Partner {
     }
 }
 
-async fn read(mut subscription: Subscription, received: Arc<Mutex<Received>>) {
+async fn read(mut subscription: Subscription, received: Arc<Mutex<Received>>, reached: watch::Sender<u64>) {
     loop {
         let event = subscription.next().await;
         let now = Instant::now();
@@ -76,7 +75,7 @@ async fn read(mut subscription: Subscription, received: Arc<Mutex<Received>>) {
             Ok(SubscribeEvent::Alert(content)) => drop(received.names.insert(content.no, content.id)),
             Ok(SubscribeEvent::Matches(matches)) => {
                 matches.iter().for_each(|(_, found)| received.take(found, now));
-                received.next = subscription.next_offset().0;
+                reached.send_replace(subscription.next_offset().0);
             }
             Err(why) => {
                 received.ended = Some(why.to_string());
