@@ -11,6 +11,7 @@ mod cell;
 mod edge;
 mod error;
 mod geodesic;
+mod hex;
 mod polygon;
 mod ring;
 mod topology;
@@ -19,6 +20,7 @@ pub use area::{CellClass, PreparedArea, Radius, Reach, SIGHTING_RADIUS_KM};
 pub use cell::{CellBound, INDEX_RESOLUTION, cell_of};
 pub use error::AreaError;
 pub use geodesic::{Spot, geodesic_m};
+pub use hex::{HexKey, HexPath, hex_keys, hex_keys_by};
 
 #[cfg(test)]
 mod tests;
