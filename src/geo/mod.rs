@@ -14,6 +14,7 @@ mod geodesic;
 mod hex;
 mod polygon;
 mod ring;
+mod same_cell;
 mod topology;
 
 pub use area::{CellClass, PreparedArea, Radius, Reach, SIGHTING_RADIUS_KM};
@@ -21,6 +22,7 @@ pub use cell::{CellBound, INDEX_RESOLUTION, cell_of};
 pub use error::AreaError;
 pub use geodesic::{Spot, geodesic_m};
 pub use hex::{HexKey, HexPath, hex_keys, hex_keys_by};
+pub use same_cell::SameCell;
 
 #[cfg(test)]
 mod tests;
