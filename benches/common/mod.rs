@@ -54,7 +54,7 @@ pub fn jittered(i: u64, dice: &mut Dice) -> PingRow {
 
 /// A partition that knows `devices` devices.
 pub fn populated(devices: u64, sliced: bool) -> Partition {
-    let mut partition = Partition::new(PartitionConfig { max_age: MaxAge::Never, sliced });
+    let mut partition = Partition::new(PartitionConfig { max_age: MaxAge::Never, sliced, seed: 1 });
     let mut out = Output::default();
     let mut dice = Dice(1);
     let rows: Vec<PingRow> = (0..devices).map(|i| jittered(i, &mut dice)).collect();

@@ -14,7 +14,7 @@
 
 use h3o::{CellIndex, LatLng, Resolution};
 
-use super::geodesic::{Spot, geodesic_to};
+use super::geodesic::{Spot, geodesic_m, geodesic_to};
 use crate::domain::Position;
 
 /// The resolution of the index: hexagons of about 10 km, 250 km².
@@ -48,6 +48,17 @@ impl CellBound {
             .fold(0.0, f64::max);
         let stretch = if cell.resolution() < Resolution::Four { 1.02 } else { 1.001 };
         Self { centre: Spot::new(centre), radius_m: reach * stretch + 1.0 }
+    }
+
+    /// The same centre with another radius, metres.
+    pub fn with_radius(self, radius_m: f64) -> Self {
+        Self { radius_m, ..self }
+    }
+
+    /// A radius with which this bound holds every position of another, metres.
+    pub fn radius_to_hold(&self, other: &Self) -> f64 {
+        // A millimetre covers the error of the geodesic (15 nm).
+        geodesic_m(self.centre.position(), other.centre.position()) + other.radius_m + 1e-3
     }
 
     /// The centre, rounded to a position.
