@@ -33,4 +33,6 @@ use crate::geo::PreparedArea;
 pub type Order = Directive<PreparedArea>;
 
 #[cfg(test)]
+mod crowd_tests;
+#[cfg(test)]
 mod tests;

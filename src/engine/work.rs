@@ -14,7 +14,8 @@ use crate::domain::{AlertNo, DeviceId, EventTime, MatchHead};
 
 /// Rows of a bucket up to which it is scanned in one go, so that its list of sets can be rewritten
 /// instead of its rows: about a millisecond.
-const WHOLE_ROWS_MAX: u32 = 1 << 19;
+/// In tests few, so that both ways are gone.
+const WHOLE_ROWS_MAX: u32 = if cfg!(test) { 200 } else { 1 << 19 };
 /// What looking at a bucket costs, in devices.
 const BUCKET_COST: usize = 16;
 
@@ -34,6 +35,8 @@ struct Told {
     told: u64,
     /// Those that have a set of the bucket's list that says untold, and were not told.
     left: u64,
+    /// Some were told one by one: their rows are written, and the bucket's list may have changed.
+    singly: bool,
 }
 
 impl Partition {
@@ -120,12 +123,12 @@ impl Partition {
             self.devices.cells.lay(ix, &self.standing, &self.devices.sets);
             let bucket = self.devices.cells.bucket(ix);
             if bucket.len > 0 && bucket.parts_of(scan.alert).iter().any(|over| scan.parts.has(over.part)) {
-                let scene = self.scene(ix, event, clock, scan.alert);
+                let mut scene = self.scene(ix, event, clock, scan.alert);
                 let whole = scan.pages_left.is_none() && bucket.len <= WHOLE_ROWS_MAX;
                 if whole {
                     *budget = budget.saturating_sub(bucket.len as usize);
-                    self.scan_whole(scan, &scene, out);
-                } else if !self.scan_pages(scan, &scene, budget, out) {
+                    self.scan_whole(scan, &mut scene, out);
+                } else if !self.scan_pages(scan, &mut scene, budget, out) {
                     return false;
                 }
             }
@@ -136,21 +139,29 @@ impl Partition {
     }
 
     fn scene(&self, ix: BucketIx, event: u32, clock: EventTime, alert: AlertNo) -> Scene {
-        let sets = self.devices.cells.bucket(ix).sets.iter();
-        let untold = sets.map(|set| *set != SetId::UNUSED && !self.devices.sets.has(*set, alert)).collect();
         let known = KnownFrom::new(self.config.max_age, clock, self.devices.cells.hot(ix).base_ms);
-        Scene { ix, known, event, untold }
+        Scene { ix, known, event, untold: self.untold(ix, alert) }
+    }
+
+    fn untold(&self, ix: BucketIx, alert: AlertNo) -> Vec<bool> {
+        let sets = self.devices.cells.bucket(ix).sets.iter();
+        sets.map(|set| *set != SetId::UNUSED && !self.devices.sets.has(*set, alert)).collect()
     }
 
     /// Scans all of a bucket. Where all untold devices were told, their sets in its list are
     /// rewritten; else rows are.
-    fn scan_whole(&mut self, scan: &Scan, scene: &Scene, out: &mut Output) {
+    fn scan_whole(&mut self, scan: &Scan, scene: &mut Scene, out: &mut Output) {
         let pages = self.devices.cells.bucket(scene.ix).pages.len();
         let mut marks = Vec::with_capacity(pages);
         let mut left = 0;
         for place in (0..pages).rev() {
             let marked = self.scan_page(scan, scene, place, out);
             left |= marked.left;
+            if marked.singly {
+                // The list may have changed; only rows can be rewritten now.
+                left = u64::MAX;
+                scene.untold = self.untold(scene.ix, scan.alert);
+            }
             marks.push(marked.told);
         }
         if left != 0 {
@@ -172,7 +183,7 @@ impl Partition {
     }
 
     /// Goes on with a bucket that is too large for one go; says whether it is done.
-    fn scan_pages(&mut self, scan: &mut Scan, scene: &Scene, budget: &mut usize, out: &mut Output) -> bool {
+    fn scan_pages(&mut self, scan: &mut Scan, scene: &mut Scene, budget: &mut usize, out: &mut Output) -> bool {
         let pages = self.devices.cells.bucket(scene.ix).pages.len() as u32;
         let mut left = scan.pages_left.map_or(pages, |left| left.min(pages));
         while left > 0 {
@@ -184,6 +195,9 @@ impl Partition {
             left -= 1;
             let marked = self.scan_page(scan, scene, left as usize, out);
             self.tell_rows(scan.alert, scene, left as usize, marked.told);
+            if marked.told != 0 || marked.singly {
+                scene.untold = self.untold(scene.ix, scan.alert);
+            }
         }
         true
     }
@@ -236,7 +250,7 @@ impl Partition {
             odd &= odd - 1;
             told_odd |= u64::from(self.scan_row(scan, scene, page.row(i), out)) << i;
         }
-        Told { told, left: untold & !told & !told_odd }
+        Told { told, left: untold & !told & !told_odd, singly: told_odd != 0 }
     }
 
     /// Judges one row for a scan; says whether it was told.
