@@ -4,6 +4,7 @@ mod cells;
 mod circles;
 mod edges;
 mod polygons;
+mod same_cell;
 
 use geographiclib_rs::{DirectGeodesic, Geodesic, InverseGeodesic};
 
