@@ -82,7 +82,7 @@ fn scan(c: &mut Criterion) {
                 let mut out = Output::default();
                 partition.order(&publish(no, 34.0, 111.0, radius_km), u64::from(no), &mut out);
                 no += 1;
-                black_box(out.matches.len())
+                black_box(out.len())
             });
         });
     }

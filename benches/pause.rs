@@ -29,8 +29,8 @@ fn main() {
             let more = partition.work(SCAN_SLICE_DEVICES, &mut out);
             longest = longest.max(slice.elapsed());
             slices += 1;
-            matches += out.matches.len();
-            if !out.matches.is_empty() {
+            matches += out.len();
+            if !out.is_empty() {
                 first.get_or_insert_with(|| started.elapsed());
             }
             out.clear();

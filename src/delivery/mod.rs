@@ -10,9 +10,9 @@ mod match_log;
 
 use std::sync::Arc;
 
-use crate::domain::{AlertNo, Match};
+use crate::domain::AlertNo;
 use crate::limits::{MATCH_CHUNK, MATCHES_IN_MEMORY_MAX};
-use crate::runtime::{AlertInfo, EventKey, MatchSink, NamespaceConfig, NamespaceIx};
+use crate::runtime::{AlertInfo, MatchSink, NamespaceConfig, NamespaceIx, Output};
 
 use alerts::Alerts;
 pub use match_log::{MatchLog, OffsetGone};
@@ -51,7 +51,7 @@ impl MatchSink for Delivery {
         self.alerts.add(info);
     }
 
-    fn matches(&self, namespace: NamespaceIx, matches: &[Match], _keys: &[EventKey]) {
-        self.log(namespace).append(matches);
+    fn matches(&self, namespace: NamespaceIx, matches: &Output) {
+        self.log(namespace).append(&matches.iter().map(|(_, found)| found).collect::<Vec<_>>());
     }
 }

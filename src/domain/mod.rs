@@ -15,7 +15,7 @@ pub use alert::{
 };
 pub use area::{Area, Shape};
 pub use ids::{AlertId, AlertNo, DeviceId, Namespace, NamespaceError, Offset};
-pub use matches::{Cause, Match};
+pub use matches::{Cause, Match, MatchHead};
 pub use ping::{Ping, PingCounts, PingReject, PingRow, accuracy_m_from_f64};
 pub use policy::{Policy, PolicyError, Stage, StageSpec, Stages};
 pub use position::{Position, PositionError};

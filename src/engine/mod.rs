@@ -17,7 +17,7 @@ mod scan;
 mod standing;
 mod work;
 
-pub use output::{EventKey, Output};
+pub use output::{EventKey, Output, Run};
 pub use partition::{Partition, PartitionConfig, PingClock};
 pub use scan::Count;
 

@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-pub use crate::engine::EventKey;
+pub use crate::engine::{EventKey, Output};
 pub use replay::{Replay, ReplayError, ReplaySummary, replay};
 
 use crate::domain::{
-    AlertId, AlertNo, DeviceId, EventTime, Match, MaxAge, Namespace, PartSpec, PingCounts, PingRow, Status,
+    AlertId, AlertNo, DeviceId, EventTime, MaxAge, Namespace, PartSpec, PingCounts, PingRow, Status,
     Uncertainty,
 };
 use crate::engine::Order;
@@ -49,9 +49,8 @@ pub trait MatchSink: Send + Sync + 'static {
     /// A new version of an alert; called before any of its matches.
     fn alert(&self, info: &Arc<AlertInfo>);
     /// Matches of one partition in order; called on partition threads, before the pings that
-    /// caused them are acknowledged as applied. `keys` names the event of each match on the
-    /// event clock (empty on the wall clock).
-    fn matches(&self, namespace: NamespaceIx, matches: &[Match], keys: &[EventKey]);
+    /// caused them are acknowledged as applied.
+    fn matches(&self, namespace: NamespaceIx, matches: &Output);
 }
 
 /// A decided action on its way to the partitions.

@@ -47,7 +47,7 @@ pub(super) fn spawn(
     let machine = |max_age| Partition::new(PartitionConfig { max_age, sliced: config.sliced });
     let mut worker = Worker {
         machines: config.namespaces.iter().map(|ns| machine(ns.max_age)).collect(),
-        out: if config.clock == ClockMode::Event { Output::keyed() } else { Output::default() },
+        out: Output::default(),
         sink,
         clock,
         mode: config.clock,
@@ -210,8 +210,8 @@ impl Worker {
     }
 
     fn hand_on(&mut self, namespace: NamespaceIx) {
-        if !self.out.matches.is_empty() {
-            self.sink.matches(namespace, &self.out.matches, &self.out.keys);
+        if !self.out.is_empty() {
+            self.sink.matches(namespace, &self.out);
             self.out.clear();
         }
     }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use hexcast::access::client_config;
 use hexcast::delivery::Delivery;
-use hexcast::domain::Match;
-use hexcast::runtime::{AlertInfo, ClockMode, EventKey, MatchSink, NamespaceIx};
+use hexcast::runtime::{AlertInfo, ClockMode, MatchSink, NamespaceIx, Output};
 use hexcast::wire::{Ack, Body, Datum, FrameReader, Kind, Session, batch_frame};
 use quinn::TransportConfig;
 
@@ -31,13 +30,13 @@ impl MatchSink for Gate {
         MatchSink::alert(&*self.delivery, info);
     }
 
-    fn matches(&self, namespace: NamespaceIx, matches: &[Match], keys: &[EventKey]) {
+    fn matches(&self, namespace: NamespaceIx, matches: &Output) {
         let mut open = self.open.lock().unwrap();
         while !*open {
             open = self.opened.wait(open).unwrap();
         }
         drop(open);
-        self.delivery.matches(namespace, matches, keys);
+        self.delivery.matches(namespace, matches);
     }
 }
 
