@@ -168,7 +168,8 @@ pub(super) struct Cells {
     pub(super) hot: Vec<Hot>,
     pub(super) buckets: Vec<Bucket>,
     by_cell: HashMap<(CellIndex, AccuracyClass), BucketIx, FixedState>,
-    by_key: HashMap<(HexKey, AccuracyClass), BucketIx, FixedState>,
+    /// By hexagon and class, as one number; a cell across a face's edge has two.
+    by_key: HashMap<u32, BucketIx, FixedState>,
     districts: Vec<District>,
     by_parent: HashMap<CellIndex, u32, FixedState>,
 }
@@ -216,7 +217,7 @@ impl Cells {
     /// The bucket of a key, if it is known.
     #[inline]
     pub(super) fn of_key(&self, key: HexKey, class: AccuracyClass) -> Option<BucketIx> {
-        self.by_key.get(&(key, class)).copied()
+        self.by_key.get(&number(key, class)).copied()
     }
 
     /// The bucket of a position, made where it is missing. `key` is the position's, or none.
@@ -241,7 +242,7 @@ impl Cells {
             None => self.make(cell, class, at, standing, sets),
         };
         if key != HexKey::NONE {
-            self.by_key.insert((key, class), ix);
+            self.by_key.insert(number(key, class), ix);
         }
         ix
     }
@@ -394,6 +395,12 @@ impl Cells {
         let quiet = &mut self.hot[ix.0 as usize].quiet;
         *quiet = *quiet & !(1 << local.0) | u64::from(told) << local.0;
     }
+}
+
+/// A hexagon and a class as one number: keys stay below 2^25.
+#[inline]
+fn number(key: HexKey, class: AccuracyClass) -> u32 {
+    key.get() << 2 | u32::from(class.0)
 }
 
 /// Length of a bucket's list of sets at which it is first looked through.
