@@ -23,8 +23,6 @@ pub(super) struct Devices {
     pub(super) rows: Rows,
     pub(super) cells: Cells,
     pub(super) sets: Sets,
-    /// Counts changes of where rows stand.
-    pub(super) moves: u64,
     /// Times that lie outside of their bucket's window.
     times: HashMap<u64, EventTime, FixedState>,
     /// Sets of devices whose bucket's list is full.
@@ -38,7 +36,6 @@ impl Devices {
             rows: Rows::default(),
             cells: Cells::default(),
             sets: Sets::default(),
-            moves: 0,
             times: HashMap::default(),
             spilled: HashMap::default(),
         }
@@ -198,7 +195,6 @@ impl Devices {
 
     /// Adds a row to a bucket's end. `None` where all 2^32 rows are in use.
     fn append(&mut self, ix: BucketIx, row: Row) -> Option<RowNo> {
-        self.moves += 1;
         let bucket = self.cells.bucket_mut(ix);
         let place = bucket.len % PAGE_ROWS;
         if place == 0 {
@@ -213,13 +209,14 @@ impl Devices {
     /// Takes a row out of its bucket; the last one takes its place. Says whether one did.
     fn take_out(&mut self, ix: BucketIx, no: RowNo) -> bool {
         let Some(last) = self.last_of(ix) else { return false };
-        self.moves += 1;
         let moved = last != no;
         if moved {
             let row = self.rows.row(last);
             self.rows.write(no, row);
             self.index.relocate(self.index.hash(row.device), row.device, last, no);
         }
+        // Whoever still takes this place for the device's will see that it is not.
+        self.rows.write(last, Row::default());
         let bucket = self.cells.bucket_mut(ix);
         bucket.len -= 1;
         if bucket.len.is_multiple_of(PAGE_ROWS)
@@ -348,12 +345,11 @@ impl Devices {
             self.rows.free_page(page);
             return false;
         }
-        self.moves += 1;
         let bucket = self.cells.bucket_mut(ix);
         let Some(place) = bucket.pages.iter().position(|p| *p == last) else { return false };
         let rows = (bucket.len - place as u32 * PAGE_ROWS).min(PAGE_ROWS);
         bucket.pages[place] = page;
-        self.rows.copy_page(last, page);
+        self.rows.move_page(last, page);
         for n in 0..rows {
             let device = self.rows.device(page.row(n));
             self.index.relocate(self.index.hash(device), device, last.row(n), page.row(n));

@@ -33,7 +33,7 @@ const SLOTS: usize = 12;
 const BLOCK_LINES: usize = 64;
 const BLOCK_SLOTS: usize = SLOTS * BLOCK_LINES;
 /// Entries of a block, on average, from which on the table grows.
-const FULL: usize = BLOCK_SLOTS * 78 / 100;
+const FULL: usize = BLOCK_SLOTS * 72 / 100;
 /// Entries of a block, on average, below which the table shrinks.
 const SPARSE: usize = BLOCK_SLOTS * 35 / 100;
 /// Inserts or removals that pay for a block's move. A table that grows by a quarter is done

@@ -1,11 +1,11 @@
-//! The ping path: a batch goes through in groups, so that the memory of many pings is fetched at
+//! The ping path: a batch goes through in blocks, so that the memory of many pings is fetched at
 //! the same time.
 //!
-//! First the hashes of a group, asking for their lines of the index; then the rows that these
-//! name, asking for them; where devices have lately been changing their cells, then the cells of
-//! those that do, all at once; then the pings, one by one in their order. What was looked up
-//! ahead is a guess until then: it is checked against the row, or looked up again where a row was
-//! moved since.
+//! Four blocks ahead, hashes are made and ask for their lines of the index; two blocks ahead,
+//! these name the rows, and ask for them; then pings are applied, one by one in their order. Where
+//! many devices have lately been changing their cells, the cells of a whole block are found
+//! together, one block ahead. So memory always has some thirty requests to work at. What was
+//! looked up ahead is a guess: it is checked against the row, or looked up again.
 //!
 //! Most pings take the short way: the device is where the guess says, stays in its cell (proved
 //! on integers, see `geo::SameCell`), and was told of everything over it. All others take the
@@ -16,37 +16,52 @@ use super::index::{Hash, RowNo};
 use super::memory::prefetch;
 use super::output::{EventKey, Output};
 use super::partition::{Partition, PingClock};
-use super::rows::{Seen, WINDOW_MS};
+use super::rows::{PageNo, Seen, WINDOW_MS};
 use super::scan::{PartSet, Stamp};
 use crate::domain::{Cause, EventTime, Ping, PingCounts, PingReject, PingRow};
 use crate::geo::{HexKey, hex_keys};
 use crate::limits::ACCURACY_M_MAX;
 
-/// Pings of a group: enough to keep a core's memory requests busy (10 to 16 at a time), few enough
-/// that their lines stay in the nearest cache (some 20 kB).
-const GROUP: usize = 64;
-/// Pings of a group that took the long way, from which on the next group's cells are found
-/// together.
-const MANY_MOVERS: usize = 6;
+/// Pings of a block: what one turn of the vectorised cell conversion takes.
+const BLOCK: usize = 16;
+/// Blocks between a ping's hash and its turn.
+const INDEX_AHEAD: usize = 4;
+/// Blocks between finding a ping's row and its turn.
+const ROWS_AHEAD: usize = 2;
+/// Blocks that are looked up ahead at a time.
+const BLOCKS: usize = 8;
+/// Share of long ways, in 256ths, from which on a block's cells are found together.
+const MANY_MOVERS: usize = 48;
 
-/// What was looked up ahead for a group. Kept only for its memory.
+const _: () = assert!(INDEX_AHEAD < BLOCKS && BLOCKS.is_power_of_two());
+
+/// What was looked up ahead for a block.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    hashes: [Hash; BLOCK],
+    guesses: [RowNo; BLOCK],
+    keys: [HexKey; BLOCK],
+}
+
+/// A row that does not exist.
+const NO_ROW: RowNo = RowNo(u32::MAX);
+
+/// What was looked up ahead. Kept only for its memory, and for how many long ways there were.
 #[derive(Debug)]
 pub(super) struct Staging {
-    hashes: [Hash; GROUP],
-    guesses: [Option<RowNo>; GROUP],
-    keys: [HexKey; GROUP],
-    /// Long ways of the last group.
+    blocks: [Block; BLOCKS],
+    /// Long ways in 256 pings, lately.
     movers: usize,
 }
 
 impl Default for Staging {
     fn default() -> Self {
-        Self {
-            hashes: [Hash::default(); GROUP],
-            guesses: [None; GROUP],
-            keys: [HexKey::NONE; GROUP],
-            movers: 0,
-        }
+        let block = Block {
+            hashes: [Hash::default(); BLOCK],
+            guesses: [NO_ROW; BLOCK],
+            keys: [HexKey::NONE; BLOCK],
+        };
+        Self { blocks: [block; BLOCKS], movers: 0 }
     }
 }
 
@@ -81,111 +96,125 @@ impl Partition {
         let in_range = [base, last].iter().all(|at| EventTime::from_unix_ms(at.0).is_ok());
         let time = BatchTime { clock, base, latest, in_range };
         let mut staging = std::mem::take(&mut self.staging);
-        for (n, group) in rows.chunks(GROUP).enumerate() {
-            self.stage(&mut staging, group);
-            staging.movers = self.apply(&staging, &time, n * GROUP, group, &mut counts, out);
+        let blocks = rows.len().div_ceil(BLOCK);
+        let block_of = |n: usize| &rows[n * BLOCK..rows.len().min((n + 1) * BLOCK)];
+        for step in 0..blocks + INDEX_AHEAD {
+            if step < blocks {
+                self.stage_hashes(&mut staging.blocks[step % BLOCKS], block_of(step));
+            }
+            let ahead = |blocks_ahead| step.checked_sub(INDEX_AHEAD - blocks_ahead).filter(|n| *n < blocks);
+            if let Some(n) = ahead(ROWS_AHEAD) {
+                self.stage_rows(&mut staging.blocks[n % BLOCKS], block_of(n).len());
+            }
+            if staging.movers >= MANY_MOVERS
+                && let Some(n) = ahead(1)
+            {
+                self.stage_movers(&mut staging.blocks[n % BLOCKS], block_of(n));
+            }
+            if let Some(n) = ahead(0) {
+                let block = &mut staging.blocks[n % BLOCKS];
+                let movers = self.apply(block, &time, n * BLOCK, block_of(n), &mut counts, out);
+                // A mean over some 128 pings.
+                staging.movers = staging.movers - staging.movers / 8 + movers * (256 / BLOCK / 8);
+                block.keys = [HexKey::NONE; BLOCK];
+            }
         }
         self.staging = staging;
         self.forget_some(rows.len());
         counts
     }
 
-    /// Looks a group up ahead.
     #[inline]
-    fn stage(&mut self, staging: &mut Staging, group: &[PingRow]) {
-        let devices = &self.devices;
-        for (row, hash) in group.iter().zip(&mut staging.hashes) {
-            *hash = devices.index.hash(row.device.get());
-            devices.index.prefetch(*hash);
-        }
-        for (hash, guess) in staging.hashes.iter().zip(&mut staging.guesses).take(group.len()) {
-            *guess = devices.index.guess(*hash);
-            if let Some(no) = *guess {
-                devices.rows.prefetch_owner(no);
-                devices.rows.prefetch(no);
-            }
-        }
-        if staging.movers >= MANY_MOVERS {
-            self.stage_movers(staging, group);
-        } else {
-            staging.keys = [HexKey::NONE; GROUP];
+    fn stage_hashes(&self, block: &mut Block, rows: &[PingRow]) {
+        for (row, hash) in rows.iter().zip(&mut block.hashes) {
+            *hash = self.devices.index.hash(row.device.get());
+            self.devices.index.prefetch(*hash);
         }
     }
 
-    /// Finds the cells of those of a group that seem to change theirs, and asks for what their
-    /// moves will touch.
-    #[cold]
-    fn stage_movers(&self, staging: &mut Staging, group: &[PingRow]) {
+    #[inline]
+    fn stage_rows(&self, block: &mut Block, len: usize) {
         let devices = &self.devices;
-        let (mut lats, mut lons) = ([0; GROUP], [0; GROUP]);
-        for (i, row) in group.iter().enumerate() {
+        for (hash, guess) in block.hashes.iter().zip(&mut block.guesses).take(len) {
+            *guess = devices.index.guess(*hash).unwrap_or(NO_ROW);
+            devices.rows.prefetch_owner(*guess);
+            devices.rows.prefetch(*guess);
+        }
+    }
+
+    /// Finds the cells of a block, and asks for what moves will touch: the last row of the bucket
+    /// that a device leaves, which takes its place, that row's line of the index, and the end of
+    /// the bucket where it arrives.
+    #[cold]
+    fn stage_movers(&self, block: &mut Block, rows: &[PingRow]) {
+        let devices = &self.devices;
+        let (mut lats, mut lons) = ([0; BLOCK], [0; BLOCK]);
+        let mut lasts = [NO_ROW; BLOCK];
+        for (i, row) in rows.iter().enumerate() {
             (lats[i], lons[i]) = (row.lat_e7.get(), row.lon_e7.get());
-            // Where it comes from: the bucket's last row will take its place.
-            if let Some(no) = staging.guesses[i]
-                && let Some(ix) = devices.rows.owner(super::rows::PageNo::of(no))
+            if let Some(ix) = devices.rows.owner(PageNo::of(block.guesses[i]))
                 && let Some(last) = devices.last_of(ix)
             {
                 devices.rows.prefetch(last);
+                lasts[i] = last;
             }
         }
-        hex_keys(&lats[..group.len()], &lons[..group.len()], &mut staging.keys[..group.len()]);
-        for (i, row) in group.iter().enumerate() {
+        hex_keys(&lats, &lons, &mut block.keys);
+        for (row, key) in rows.iter().zip(block.keys) {
             let class = AccuracyClass::of(row.time_and_accuracy.get() >> 15);
-            if let Some(ix) = devices.cells.of_key(staging.keys[i], class) {
+            if let Some(ix) = devices.cells.of_key(key, class) {
                 prefetch(&devices.cells.hot, ix.0 as usize);
                 if let Some(last) = devices.last_of(ix) {
                     devices.rows.prefetch(RowNo(last.0 + 1));
                 }
             }
-            if let Some(no) = staging.guesses[i]
-                && let Some(ix) = devices.rows.owner(super::rows::PageNo::of(no))
-                && let Some(last) = devices.last_of(ix)
-            {
-                devices.index.prefetch(devices.index.hash(devices.rows.device(last)));
+        }
+        for last in lasts {
+            if let Some(row) = devices.rows.get(last) {
+                devices.index.prefetch(devices.index.hash(row.device));
             }
         }
     }
 
-    /// Applies a group; returns how many took the long way.
+    /// Applies a block; returns how many took the long way.
     #[inline]
     fn apply(
         &mut self,
-        staging: &Staging,
+        block: &Block,
         time: &BatchTime<'_>,
         first: usize,
-        group: &[PingRow],
+        rows: &[PingRow],
         counts: &mut PingCounts,
         out: &mut Output,
     ) -> usize {
         let mut movers = 0;
-        let moves = self.devices.moves;
-        for (i, ping) in group.iter().enumerate() {
-            let hash = staging.hashes[i];
+        for (i, ping) in rows.iter().enumerate() {
             let at = time.base.plus_ms(ping.ms_after_base());
             if let PingClock::Event { .. } = time.clock
                 && time.in_range
             {
                 self.pass_ping(ping, at, out);
             }
-            let guess =
-                if self.devices.moves == moves { staging.guesses[i] } else { self.devices.index.guess(hash) };
-            if time.in_range && time.latest.is_none_or(|latest| at <= latest) && self.stay(guess, ping, at) {
+            if time.in_range
+                && time.latest.is_none_or(|latest| at <= latest)
+                && self.stay(block.guesses[i], ping, at)
+            {
                 counts.accepted += 1;
                 continue;
             }
             movers += 1;
-            self.long_way(hash, staging.keys[i], time, first + i, ping, counts, out);
+            self.long_way(block.hashes[i], block.keys[i], time, first + i, ping, counts, out);
         }
         movers
     }
 
     /// The short way. False where it cannot be taken; then nothing has changed.
     #[inline(always)]
-    fn stay(&mut self, guess: Option<RowNo>, ping: &PingRow, at: EventTime) -> bool {
-        let Some(no) = guess else { return false };
+    fn stay(&mut self, no: RowNo, ping: &PingRow, at: EventTime) -> bool {
         let devices = &mut self.devices;
         let Some(row) = devices.rows.get(no).copied() else { return false };
-        let hot = devices.cells.hot(devices.rows.bucket(no));
+        // A row whose device has left holds no time; a free page's rows are all such.
+        let Some(hot) = devices.cells.hot.get(devices.rows.bucket(no).0 as usize) else { return false };
         let (lat_e7, lon_e7) = (ping.lat_e7.get(), ping.lon_e7.get());
         let accuracy_m = ping.time_and_accuracy.get() >> 15;
         let after = at.0.wrapping_sub(hot.base_ms);

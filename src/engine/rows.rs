@@ -269,10 +269,12 @@ impl Rows {
         used.checked_sub(1).map(|last| PageNo(last as u32))
     }
 
-    /// Copies a page's rows to another page of the same bucket.
-    pub(super) fn copy_page(&mut self, from: PageNo, to: PageNo) {
+    /// Moves a page's rows to another page of the same bucket.
+    pub(super) fn move_page(&mut self, from: PageNo, to: PageNo) {
         let (from, to) = (from.row(0).0 as usize, to.row(0).0 as usize);
-        self.rows.copy_within(from..from + PAGE_ROWS as usize, to);
+        let rows = from..from + PAGE_ROWS as usize;
+        self.rows.copy_within(rows.clone(), to);
+        self.rows[rows].fill(Row::default());
     }
 
     #[inline]
