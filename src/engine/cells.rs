@@ -88,13 +88,14 @@ impl Hot {
     /// Surely the bucket of this position and accuracy.
     #[inline(always)]
     pub(super) fn surely_holds(&self, lat_e7: i32, lon_e7: i32, accuracy_m: u32) -> bool {
-        self.same.surely_holds(lat_e7, lon_e7) && AccuracyClass::of(accuracy_m) == self.class
+        self.same.surely_holds(lat_e7, lon_e7) & (AccuracyClass::of(accuracy_m) == self.class)
     }
 
     /// A device with this set has nothing to be told while it stays here.
     #[inline(always)]
     pub(super) fn is_quiet(&self, set: LocalSet) -> bool {
-        self.quiet == u64::MAX || set.0 < 63 && self.quiet >> set.0 & 1 == 1
+        // From 63 on only where nothing stands over the bucket: then bit 63 says so.
+        self.quiet >> set.0.min(63) & 1 == 1
     }
 }
 

@@ -18,12 +18,17 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::memory::{Region, prefetch};
+use super::memory::{Region, equal_bytes, prefetch};
 use super::rows::Rows;
 
 /// The number of a device's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RowNo(pub(super) u32);
+
+impl RowNo {
+    /// A row that does not exist.
+    pub(super) const NONE: Self = Self(u32::MAX);
+}
 
 /// A device's hash. Depends on the seed, so that nobody can choose pseudonyms that collide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,13 +48,14 @@ const CHANGES_PER_BLOCK: u32 = 64;
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
 struct Line {
-    /// 0 where the slot is empty.
-    tags: [u8; SLOTS],
-    /// How many entries passed over this line because it was full; 255 stays.
-    passed: u8,
-    unused: [u8; 3],
+    /// The slots' tags, 0 where one is empty; then, at [`PASSED`], how many entries passed over
+    /// this line because it was full (255 stays); three bytes are not used.
+    head: [u8; 16],
     rows: [u32; SLOTS],
 }
+
+/// Where a line's head counts the entries that passed over it.
+const PASSED: usize = SLOTS;
 
 const _: () = assert!(size_of::<Line>() == 64);
 
@@ -57,11 +63,13 @@ impl Line {
     /// The slots with this tag, as bits.
     #[inline(always)]
     fn with_tag(&self, tag: u8) -> u32 {
-        let mut bits = 0;
-        for (i, t) in self.tags.iter().enumerate() {
-            bits |= u32::from(*t == tag) << i;
-        }
-        bits
+        equal_bytes(&self.head, tag) & ((1 << SLOTS) - 1)
+    }
+
+    /// Whether entries passed over this line.
+    #[inline(always)]
+    fn is_passed(&self) -> bool {
+        self.head[PASSED] != 0
     }
 }
 
@@ -149,13 +157,26 @@ impl Index {
         prefetch(&table.lines, table.home(hash));
     }
 
-    /// The row that is probably the device's: the first of its line with its tag.
+    /// The row that is probably the device's: the first of its line with its tag, or of the next
+    /// line, where entries went on.
     #[inline(always)]
-    pub(super) fn guess(&self, hash: Hash) -> Option<RowNo> {
+    pub(super) fn guess(&self, hash: Hash) -> RowNo {
         let table = self.table_of(hash);
-        let line = table.lines.get(table.home(hash))?;
+        let home = table.home(hash);
+        let line = &table.lines[home];
         let slot = line.with_tag(tag(hash)).trailing_zeros() as usize;
-        line.rows.get(slot).map(|row| RowNo(*row))
+        match line.rows.get(slot) {
+            Some(row) => RowNo(*row),
+            None if line.is_passed() => self.guess_after(hash, home),
+            None => RowNo::NONE,
+        }
+    }
+
+    #[inline(never)]
+    fn guess_after(&self, hash: Hash, home: usize) -> RowNo {
+        let line = &self.table_of(hash).lines[after(home)];
+        let slot = line.with_tag(tag(hash)).trailing_zeros() as usize;
+        line.rows.get(slot).map_or(RowNo::NONE, |row| RowNo(*row))
     }
 
     /// The row of a device.
@@ -172,7 +193,7 @@ impl Index {
                 }
                 slots &= slots - 1;
             }
-            if line.passed == 0 {
+            if !line.is_passed() {
                 return None;
             }
             at = after(at);
@@ -230,7 +251,7 @@ impl Index {
                 }
                 slots &= slots - 1;
             }
-            if line.passed == 0 {
+            if !line.is_passed() {
                 return None;
             }
             at = after(at);
@@ -246,11 +267,11 @@ impl Index {
             let line = &mut table.lines[at];
             let slot = line.with_tag(0).trailing_zeros() as usize;
             if slot < SLOTS {
-                line.tags[slot] = tag(hash);
+                line.head[slot] = tag(hash);
                 line.rows[slot] = row.0;
                 return;
             }
-            line.passed = line.passed.saturating_add(1);
+            line.head[PASSED] = line.head[PASSED].saturating_add(1);
             at = after(at);
         }
         // The whole block is full, and every line of it has counted this entry.
@@ -266,7 +287,7 @@ impl Index {
             return;
         };
         let table = self.table_of_mut(hash);
-        table.lines[place].tags[slot] = 0;
+        table.lines[place].head[slot] = 0;
         let mut at = table.home(hash);
         while at != place {
             unpass(&mut table.lines[at]);
@@ -303,14 +324,14 @@ impl Index {
         let mut entries = [0_u32; BLOCK_SLOTS];
         let mut count = 0;
         for line in &mut self.old.lines[first..first + BLOCK_LINES] {
-            for (tag, row) in line.tags.iter_mut().zip(line.rows) {
+            for (tag, row) in line.head.iter_mut().zip(line.rows) {
                 if std::mem::take(tag) != 0 {
                     entries[count] = row;
                     count += 1;
                     rows.prefetch(RowNo(row));
                 }
             }
-            line.passed = 0;
+            line.head[PASSED] = 0;
         }
         self.moved += 1;
         self.border = if self.moved == self.old.blocks {
@@ -349,8 +370,8 @@ impl Index {
 }
 
 fn unpass(line: &mut Line) {
-    if line.passed != u8::MAX {
-        line.passed -= 1;
+    if line.head[PASSED] != u8::MAX {
+        line.head[PASSED] -= 1;
     }
 }
 

@@ -190,6 +190,22 @@ impl<T> Drop for Region<T> {
     }
 }
 
+/// Which of sixteen bytes are equal to one, as bits.
+#[inline(always)]
+pub(super) fn equal_bytes(bytes: &[u8; 16], byte: u8) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8};
+        // SAFETY: reads the sixteen bytes; SSE2 is part of x86-64.
+        unsafe {
+            let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+            _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8))) as u32
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    bytes.iter().enumerate().fold(0, |bits, (i, b)| bits | u32::from(*b == byte) << i)
+}
+
 /// Asks for the cache lines of an element, to be read or written soon. Nothing where it does not
 /// exist.
 #[inline(always)]

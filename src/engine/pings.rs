@@ -25,9 +25,11 @@ use crate::limits::ACCURACY_M_MAX;
 /// Pings of a block: what one turn of the vectorised cell conversion takes.
 const BLOCK: usize = 16;
 /// Blocks between a ping's hash and its turn.
-const INDEX_AHEAD: usize = 4;
+const INDEX_AHEAD: usize = 5;
 /// Blocks between finding a ping's row and its turn.
-const ROWS_AHEAD: usize = 2;
+const ROWS_AHEAD: usize = 3;
+/// Blocks between asking for what a row's bucket says and the ping's turn.
+const HOT_AHEAD: usize = 1;
 /// Blocks that are looked up ahead at a time.
 const BLOCKS: usize = 8;
 /// Share of long ways, in 256ths, from which on a block's cells are found together.
@@ -43,9 +45,6 @@ struct Block {
     keys: [HexKey; BLOCK],
 }
 
-/// A row that does not exist.
-const NO_ROW: RowNo = RowNo(u32::MAX);
-
 /// What was looked up ahead. Kept only for its memory, and for how many long ways there were.
 #[derive(Debug)]
 pub(super) struct Staging {
@@ -58,7 +57,7 @@ impl Default for Staging {
     fn default() -> Self {
         let block = Block {
             hashes: [Hash::default(); BLOCK],
-            guesses: [NO_ROW; BLOCK],
+            guesses: [RowNo::NONE; BLOCK],
             keys: [HexKey::NONE; BLOCK],
         };
         Self { blocks: [block; BLOCKS], movers: 0 }
@@ -71,8 +70,9 @@ struct BatchTime<'a> {
     base: EventTime,
     /// On the wall clock: pings later than this are rejected.
     latest: Option<EventTime>,
-    /// All times of the batch are times that can be written.
-    in_range: bool,
+    /// Pings of the batch that are no later than this many milliseconds after its base need no
+    /// further look at their time; negative where all do.
+    easy_ms: i64,
 }
 
 impl Partition {
@@ -94,7 +94,8 @@ impl Partition {
         };
         let last = base.plus_ms(PingRow::MS_AFTER_BASE_MAX);
         let in_range = [base, last].iter().all(|at| EventTime::from_unix_ms(at.0).is_ok());
-        let time = BatchTime { clock, base, latest, in_range };
+        let easy_ms = if in_range { latest.map_or(i64::MAX, |latest| latest.ms_since(base)) } else { -1 };
+        let time = BatchTime { clock, base, latest, easy_ms };
         let mut staging = std::mem::take(&mut self.staging);
         let blocks = rows.len().div_ceil(BLOCK);
         let block_of = |n: usize| &rows[n * BLOCK..rows.len().min((n + 1) * BLOCK)];
@@ -105,6 +106,9 @@ impl Partition {
             let ahead = |blocks_ahead| step.checked_sub(INDEX_AHEAD - blocks_ahead).filter(|n| *n < blocks);
             if let Some(n) = ahead(ROWS_AHEAD) {
                 self.stage_rows(&mut staging.blocks[n % BLOCKS], block_of(n).len());
+            }
+            if let Some(n) = ahead(HOT_AHEAD) {
+                self.stage_hot(&staging.blocks[n % BLOCKS], block_of(n).len());
             }
             if staging.movers >= MANY_MOVERS
                 && let Some(n) = ahead(1)
@@ -136,9 +140,18 @@ impl Partition {
     fn stage_rows(&self, block: &mut Block, len: usize) {
         let devices = &self.devices;
         for (hash, guess) in block.hashes.iter().zip(&mut block.guesses).take(len) {
-            *guess = devices.index.guess(*hash).unwrap_or(NO_ROW);
+            *guess = devices.index.guess(*hash);
             devices.rows.prefetch_owner(*guess);
             devices.rows.prefetch(*guess);
+        }
+    }
+
+    #[inline]
+    fn stage_hot(&self, block: &Block, len: usize) {
+        for guess in &block.guesses[..len] {
+            if let Some(ix) = self.devices.rows.owner(PageNo::of(*guess)) {
+                prefetch(&self.devices.cells.hot, ix.0 as usize);
+            }
         }
     }
 
@@ -149,7 +162,7 @@ impl Partition {
     fn stage_movers(&self, block: &mut Block, rows: &[PingRow]) {
         let devices = &self.devices;
         let (mut lats, mut lons) = ([0; BLOCK], [0; BLOCK]);
-        let mut lasts = [NO_ROW; BLOCK];
+        let mut lasts = [RowNo::NONE; BLOCK];
         for (i, row) in rows.iter().enumerate() {
             (lats[i], lons[i]) = (row.lat_e7.get(), row.lon_e7.get());
             if let Some(ix) = devices.rows.owner(PageNo::of(block.guesses[i]))
@@ -189,16 +202,12 @@ impl Partition {
     ) -> usize {
         let mut movers = 0;
         for (i, ping) in rows.iter().enumerate() {
-            let at = time.base.plus_ms(ping.ms_after_base());
-            if let PingClock::Event { .. } = time.clock
-                && time.in_range
-            {
-                self.pass_ping(ping, at, out);
+            let ms = ping.ms_after_base();
+            if let PingClock::Event { .. } = time.clock {
+                self.pass_ping(ping, time.base, out);
             }
-            if time.in_range
-                && time.latest.is_none_or(|latest| at <= latest)
-                && self.stay(block.guesses[i], ping, at)
-            {
+            // Times that are easy cannot overflow.
+            if ms <= time.easy_ms && self.stay(block.guesses[i], ping, time.base.0.wrapping_add(ms)) {
                 counts.accepted += 1;
                 continue;
             }
@@ -210,32 +219,33 @@ impl Partition {
 
     /// The short way. False where it cannot be taken; then nothing has changed.
     #[inline(always)]
-    fn stay(&mut self, no: RowNo, ping: &PingRow, at: EventTime) -> bool {
+    fn stay(&mut self, no: RowNo, ping: &PingRow, at_ms: i64) -> bool {
         let devices = &mut self.devices;
         let Some(row) = devices.rows.get(no).copied() else { return false };
         // A row whose device has left holds no time; a free page's rows are all such.
         let Some(hot) = devices.cells.hot.get(devices.rows.bucket(no).0 as usize) else { return false };
         let (lat_e7, lon_e7) = (ping.lat_e7.get(), ping.lon_e7.get());
         let accuracy_m = ping.time_and_accuracy.get() >> 15;
-        let after = at.0.wrapping_sub(hot.base_ms);
-        let short = (row.device == ping.device.get())
+        let after = at_ms.wrapping_sub(hot.base_ms);
+        let stays = (row.device == ping.device.get())
             & (row.time() != 0)
             & (after >= i64::from(row.time()))
             & (after < WINDOW_MS)
             & (accuracy_m <= ACCURACY_M_MAX)
-            & hot.is_quiet(row.set());
-        if !(short && hot.surely_holds(lat_e7, lon_e7, accuracy_m)) {
-            return false;
+            & hot.is_quiet(row.set())
+            & hot.surely_holds(lat_e7, lon_e7, accuracy_m);
+        if stays {
+            let seen = Seen { time: after as u32, accuracy_m, set: row.set() };
+            devices.rows.write(no, row.with_ping(lat_e7, lon_e7, seen));
         }
-        let seen = Seen { time: after as u32, accuracy_m, set: row.set() };
-        devices.rows.write(no, row.with_ping(lat_e7, lon_e7, seen));
-        true
+        stays
     }
 
     /// On the event clock every ping that is taken moves the clock.
     #[inline]
-    fn pass_ping(&mut self, ping: &PingRow, at: EventTime, out: &mut Output) {
-        if at > self.clock && ping.read(at.plus_ms(-ping.ms_after_base())).is_ok() {
+    fn pass_ping(&mut self, ping: &PingRow, base: EventTime, out: &mut Output) {
+        let at = base.plus_ms(ping.ms_after_base());
+        if at > self.clock && ping.read(base).is_ok() {
             self.pass(at, out);
         }
     }
