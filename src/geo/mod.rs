@@ -8,6 +8,7 @@
 
 mod area;
 mod cell;
+mod chord;
 mod edge;
 mod error;
 mod geodesic;
@@ -19,6 +20,7 @@ mod topology;
 
 pub use area::{CellClass, PreparedArea, Radius, Reach, SIGHTING_RADIUS_KM};
 pub use cell::{CellBound, INDEX_RESOLUTION, cell_of};
+pub use chord::{CellChord, Decider, Decision};
 pub use error::AreaError;
 pub use geodesic::{Spot, geodesic_m};
 pub use hex::{HexKey, HexPath, hex_keys, hex_keys_by};

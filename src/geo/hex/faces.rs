@@ -2,7 +2,7 @@
 //!
 //! Face centres and the azimuths of the i-axes are h3's own (`faceCenterPoint`,
 //! `faceAxesAzRadsCII` of its core library, as h3o 0.11 has them); the rest follows.
-//! A face and the opposite one share an axis, so they are numbered here `k` and `k + 10`.
+//! A face and the opposite one share an axis `k`, so they are numbered `2 k` and `2 k + 1` here.
 
 use std::sync::LazyLock;
 
@@ -74,8 +74,8 @@ impl Faces {
             for (axis, &c) in axes.iter_mut().zip(centre) {
                 axis[k] = c as f32;
             }
-            rows[k] = face(*centre, *azimuth);
-            rows[k + AXES] = face(centre.map(|c| -c), BACK[k]);
+            rows[2 * k] = face(*centre, *azimuth);
+            rows[2 * k + 1] = face(centre.map(|c| -c), BACK[k]);
         }
         // In class II, edges are opposite the corners, which lie on the i-, j- and k-axis.
         let edges = [60f64, 180.0].map(|degrees| {

@@ -9,7 +9,7 @@
 //!
 //! **Why a key is never wrong.** A key is given only where the position lies in that hexagon,
 //! and in that face's triangle, by at least `EPSILON` = 2^-24 hexagon spacings (about 1 mm);
-//! the choice of the face (in f32) and of the hexagon need no proof, since this is checked
+//! the choice of the face (in f32, less four bits) and of the hexagon need no proof, since this is checked
 //! afterwards. Everything then hangs on how far two computations of the plane coordinates may
 //! differ. One spacing is 1/339.4 of a gnomonic unit; a face's corner lies 37.4° from its
 //! centre, where `tan` changes by 1.6 for 1, so an angle's error counts at most 540 spacings:
@@ -29,8 +29,8 @@
 //! machine either: paths may differ in what they leave to h3o, never in a key.
 //!
 //! What is left to h3o ([`HexKey::NONE`]): about 3 in 10^7 near the borders of hexagons, and
-//! what lies within some metres of a face's border, where f32 may have chosen the other
-//! face: about 1 in 10^6 of the earth.
+//! what lies within 10 m of a face's border, where single precision may have chosen the other
+//! face: about 3 in 10^6 of the earth.
 
 #![expect(unsafe_code, reason = "calls of functions compiled for CPU features that were just detected")]
 
@@ -136,7 +136,7 @@ impl HexPath {
 }
 
 /// The hexagons of positions in 1e-7 degree, on the fastest path. Work is done in chunks of
-/// 16, so batches should be multiples of that. What is no position gives [`HexKey::NONE`].
+/// 32: a smaller batch costs as much. What is no position gives [`HexKey::NONE`].
 ///
 /// Of slices of different lengths, the shortest counts.
 pub fn hex_keys(lat_e7: &[i32], lon_e7: &[i32], out: &mut [HexKey]) {

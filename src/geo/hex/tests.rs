@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::*;
 
-/// Every hexagon that cuts the triangle of a face, and points of it there.
+/// Every hexagon that cuts the triangle of a face; of those that cross its border, points inside.
 fn hexagons(face: usize) -> impl Iterator<Item = (HexKey, Vec<[f64; 2]>)> {
     let range = || -303..=303;
     range().flat_map(move |i| range().map(move |j| (i, j))).filter_map(move |(i, j)| {
@@ -15,8 +15,10 @@ fn hexagons(face: usize) -> impl Iterator<Item = (HexKey, Vec<[f64; 2]>)> {
         let inner = [[1.0, 0.0], [0.0, 1.0], [-1.0, 1.0], [-1.0, 0.0], [0.0, -1.0], [1.0, -1.0]]
             .iter()
             .all(|&[p, r]| FACES.inside_by(moved(p, r)) > 0.0);
-        let steps: i32 = if inner { 0 } else { 8 };
-        let grid = || (-steps..=steps).map(move |s| f64::from(s) / f64::from(steps.max(1)) * (1.0 - 1e-6));
+        if inner {
+            return Some((key, Vec::new()));
+        }
+        let grid = || (-8..=8).map(|s| f64::from(s) / 8.0 * (1.0 - 1e-6));
         let points: Vec<_> = grid()
             .flat_map(|p| grid().map(move |r| (p, r)))
             .filter(|(p, r)| (p + r).abs() < 1.0 - 1e-6)

@@ -1,6 +1,7 @@
 //! The geometry against slow and obvious truths.
 
 mod cells;
+mod chords;
 mod circles;
 mod edges;
 mod polygons;
