@@ -1,11 +1,10 @@
-//! The ping path: a batch goes through in blocks, so that the memory of many pings is fetched at
-//! the same time.
+//! The ping path: the memory of many pings of a batch is fetched at the same time.
 //!
-//! Four blocks ahead, hashes are made and ask for their lines of the index; two blocks ahead,
-//! these name the rows, and ask for them; then pings are applied, one by one in their order. Where
-//! many devices have lately been changing their cells, the cells of a whole block are found
-//! together, one block ahead. So memory always has some thirty requests to work at. What was
-//! looked up ahead is a guess: it is checked against the row, or looked up again.
+//! While a ping has its turn, the hash of one far behind it asks for its line of the index, that
+//! of one less far names its row and asks for it, and so on: memory always has some requests to
+//! work at, and never more than it can take. Where many devices have lately been changing their
+//! cells, the cells of a whole block are found together. What was looked up ahead is a guess: it
+//! is checked against the row, or looked up again.
 //!
 //! Most pings take the short way: the device is where the guess says, stays in its cell (proved
 //! on integers, see `geo::SameCell`), and was told of everything over it. All others take the
@@ -22,45 +21,40 @@ use crate::domain::{Cause, EventTime, Ping, PingCounts, PingReject, PingRow};
 use crate::geo::{HexKey, hex_keys};
 use crate::limits::ACCURACY_M_MAX;
 
-/// Pings of a block: what one turn of the vectorised cell conversion takes.
-const BLOCK: usize = 16;
-/// Blocks between a ping's hash and its turn.
-const INDEX_AHEAD: usize = 5;
-/// Blocks between finding a ping's row and its turn.
-const ROWS_AHEAD: usize = 3;
-/// Blocks between asking for what a row's bucket says and the ping's turn.
-const HOT_AHEAD: usize = 1;
-/// Blocks that are looked up ahead at a time.
-const BLOCKS: usize = 8;
-/// Share of long ways, in 256ths, from which on a block's cells are found together.
+/// Pings between a ping's hash and its turn.
+const INDEX_AHEAD: usize = 64;
+/// Pings between finding a ping's row and its turn.
+const ROWS_AHEAD: usize = 40;
+/// Pings between asking for what a row's bucket says and the ping's turn.
+const HOT_AHEAD: usize = 16;
+/// Pings whose cells are found together: two turns of the vectorised conversion.
+const BLOCK: usize = 32;
+/// Pings that are looked up ahead at a time.
+const RING: usize = 128;
+/// Share of long ways, in 256ths, from which on cells are found together.
 const MANY_MOVERS: usize = 48;
 
-const _: () = assert!(INDEX_AHEAD < BLOCKS && BLOCKS.is_power_of_two());
+const _: () = assert!(INDEX_AHEAD < RING && RING.is_power_of_two() && RING.is_multiple_of(BLOCK));
+const _: () = assert!(ROWS_AHEAD < INDEX_AHEAD && HOT_AHEAD < ROWS_AHEAD && ROWS_AHEAD >= BLOCK);
 
-/// What was looked up ahead for a block.
-#[derive(Clone, Copy, Debug)]
-struct Block {
-    hashes: [Hash; BLOCK],
-    guesses: [RowNo; BLOCK],
-    keys: [HexKey; BLOCK],
-}
-
-/// What was looked up ahead. Kept only for its memory, and for how many long ways there were.
+/// What was looked up ahead, and how many long ways there were lately.
 #[derive(Debug)]
 pub(super) struct Staging {
-    blocks: [Block; BLOCKS],
-    /// Long ways in 256 pings, lately.
+    hashes: [Hash; RING],
+    guesses: [RowNo; RING],
+    keys: [HexKey; RING],
+    /// Long ways in 256 pings.
     movers: usize,
 }
 
 impl Default for Staging {
     fn default() -> Self {
-        let block = Block {
-            hashes: [Hash::default(); BLOCK],
-            guesses: [RowNo::NONE; BLOCK],
-            keys: [HexKey::NONE; BLOCK],
-        };
-        Self { blocks: [block; BLOCKS], movers: 0 }
+        Self {
+            hashes: [Hash::default(); RING],
+            guesses: [RowNo::NONE; RING],
+            keys: [HexKey::NONE; RING],
+            movers: 0,
+        }
     }
 }
 
@@ -97,85 +91,81 @@ impl Partition {
         let easy_ms = if in_range { latest.map_or(i64::MAX, |latest| latest.ms_since(base)) } else { -1 };
         let time = BatchTime { clock, base, latest, easy_ms };
         let mut staging = std::mem::take(&mut self.staging);
-        let blocks = rows.len().div_ceil(BLOCK);
-        let block_of = |n: usize| &rows[n * BLOCK..rows.len().min((n + 1) * BLOCK)];
-        for step in 0..blocks + INDEX_AHEAD {
-            if step < blocks {
-                self.stage_hashes(&mut staging.blocks[step % BLOCKS], block_of(step));
+        let mut movers = 0;
+        for step in 0..rows.len() + INDEX_AHEAD {
+            if let Some(row) = rows.get(step) {
+                let hash = self.devices.index.hash(row.device.get());
+                self.devices.index.prefetch(hash);
+                staging.hashes[step % RING] = hash;
             }
-            let ahead = |blocks_ahead| step.checked_sub(INDEX_AHEAD - blocks_ahead).filter(|n| *n < blocks);
+            let ahead = |pings: usize| step.checked_sub(INDEX_AHEAD - pings).filter(|n| *n < rows.len());
             if let Some(n) = ahead(ROWS_AHEAD) {
-                self.stage_rows(&mut staging.blocks[n % BLOCKS], block_of(n).len());
+                let guess = self.devices.index.guess(staging.hashes[n % RING]);
+                self.devices.rows.prefetch_owner(guess);
+                self.devices.rows.prefetch(guess);
+                staging.guesses[n % RING] = guess;
             }
-            if let Some(n) = ahead(HOT_AHEAD) {
-                self.stage_hot(&staging.blocks[n % BLOCKS], block_of(n).len());
-            }
-            if staging.movers >= MANY_MOVERS
-                && let Some(n) = ahead(1)
+            if let Some(n) = ahead(HOT_AHEAD)
+                && let Some(ix) = self.devices.rows.owner(PageNo::of(staging.guesses[n % RING]))
             {
-                self.stage_movers(&mut staging.blocks[n % BLOCKS], block_of(n));
+                prefetch(&self.devices.cells.hot, ix.0 as usize);
             }
-            if let Some(n) = ahead(0) {
-                let block = &mut staging.blocks[n % BLOCKS];
-                let movers = self.apply(block, &time, n * BLOCK, block_of(n), &mut counts, out);
-                // A mean over some 128 pings.
-                staging.movers = staging.movers - staging.movers / 8 + movers * (256 / BLOCK / 8);
-                block.keys = [HexKey::NONE; BLOCK];
+            let Some(n) = ahead(0) else { continue };
+            if n.is_multiple_of(BLOCK) {
+                // A mean over some 128 pings; the first block's counts for nothing yet.
+                staging.movers = staging.movers - staging.movers / 4 + (2 * movers).min(64);
+                movers = 0;
+                let block = &rows[n..rows.len().min(n + BLOCK)];
+                if staging.movers >= MANY_MOVERS {
+                    self.stage_movers(&mut staging, n % RING, block);
+                } else {
+                    staging.keys[n % RING..][..BLOCK].fill(HexKey::NONE);
+                }
             }
+            let ping = &rows[n];
+            let ms = ping.ms_after_base();
+            if let PingClock::Event { .. } = time.clock {
+                self.pass_ping(ping, time.base, out);
+            }
+            // Times that are easy cannot overflow.
+            if ms <= time.easy_ms
+                && self.stay(staging.guesses[n % RING], ping, time.base.0.wrapping_add(ms))
+            {
+                counts.accepted += 1;
+                continue;
+            }
+            movers += 1;
+            let (hash, key) = (staging.hashes[n % RING], staging.keys[n % RING]);
+            self.long_way(hash, key, &time, n, ping, &mut counts, out);
         }
         self.staging = staging;
         self.forget_some(rows.len());
         counts
     }
 
-    #[inline]
-    fn stage_hashes(&self, block: &mut Block, rows: &[PingRow]) {
-        for (row, hash) in rows.iter().zip(&mut block.hashes) {
-            *hash = self.devices.index.hash(row.device.get());
-            self.devices.index.prefetch(*hash);
-        }
-    }
-
-    #[inline]
-    fn stage_rows(&self, block: &mut Block, len: usize) {
-        let devices = &self.devices;
-        for (hash, guess) in block.hashes.iter().zip(&mut block.guesses).take(len) {
-            *guess = devices.index.guess(*hash);
-            devices.rows.prefetch_owner(*guess);
-            devices.rows.prefetch(*guess);
-        }
-    }
-
-    #[inline]
-    fn stage_hot(&self, block: &Block, len: usize) {
-        for guess in &block.guesses[..len] {
-            if let Some(ix) = self.devices.rows.owner(PageNo::of(*guess)) {
-                prefetch(&self.devices.cells.hot, ix.0 as usize);
-            }
-        }
-    }
-
     /// Finds the cells of a block, and asks for what moves will touch: the last row of the bucket
     /// that a device leaves, which takes its place, that row's line of the index, and the end of
     /// the bucket where it arrives.
     #[cold]
-    fn stage_movers(&self, block: &mut Block, rows: &[PingRow]) {
+    fn stage_movers(&self, staging: &mut Staging, first: usize, rows: &[PingRow]) {
         let devices = &self.devices;
         let (mut lats, mut lons) = ([0; BLOCK], [0; BLOCK]);
         let mut lasts = [RowNo::NONE; BLOCK];
+        let guesses = &staging.guesses[first..first + BLOCK];
         for (i, row) in rows.iter().enumerate() {
             (lats[i], lons[i]) = (row.lat_e7.get(), row.lon_e7.get());
-            if let Some(ix) = devices.rows.owner(PageNo::of(block.guesses[i]))
+            if let Some(ix) = devices.rows.owner(PageNo::of(guesses[i]))
                 && let Some(last) = devices.last_of(ix)
             {
                 devices.rows.prefetch(last);
                 lasts[i] = last;
             }
         }
-        hex_keys(&lats, &lons, &mut block.keys);
-        for (row, key) in rows.iter().zip(block.keys) {
+        let keys = &mut staging.keys[first..first + BLOCK];
+        hex_keys(&lats, &lons, keys);
+        for (row, key) in rows.iter().zip(keys) {
             let class = AccuracyClass::of(row.time_and_accuracy.get() >> 15);
-            if let Some(ix) = devices.cells.of_key(key, class) {
+            if let Some(ix) = devices.cells.of_key(*key, class) {
                 prefetch(&devices.cells.hot, ix.0 as usize);
                 if let Some(last) = devices.last_of(ix) {
                     devices.rows.prefetch(RowNo(last.0 + 1));
@@ -187,34 +177,6 @@ impl Partition {
                 devices.index.prefetch(devices.index.hash(row.device));
             }
         }
-    }
-
-    /// Applies a block; returns how many took the long way.
-    #[inline]
-    fn apply(
-        &mut self,
-        block: &Block,
-        time: &BatchTime<'_>,
-        first: usize,
-        rows: &[PingRow],
-        counts: &mut PingCounts,
-        out: &mut Output,
-    ) -> usize {
-        let mut movers = 0;
-        for (i, ping) in rows.iter().enumerate() {
-            let ms = ping.ms_after_base();
-            if let PingClock::Event { .. } = time.clock {
-                self.pass_ping(ping, time.base, out);
-            }
-            // Times that are easy cannot overflow.
-            if ms <= time.easy_ms && self.stay(block.guesses[i], ping, time.base.0.wrapping_add(ms)) {
-                counts.accepted += 1;
-                continue;
-            }
-            movers += 1;
-            self.long_way(block.hashes[i], block.keys[i], time, first + i, ping, counts, out);
-        }
-        movers
     }
 
     /// The short way. False where it cannot be taken; then nothing has changed.
