@@ -13,17 +13,18 @@
 //!
 //! What a ping reads of its bucket is one line ([`Hot`]).
 
-use std::collections::HashMap;
-use std::ops::RangeInclusive;
+use std::collections::{HashMap, VecDeque};
+use std::ops::{Range, RangeInclusive};
 
 use foldhash::fast::FixedState;
 use h3o::{CellIndex, Resolution};
 
-use super::rows::PageNo;
+use super::rows::{PageNo, Row};
+use super::scan::PartSet;
 use super::sets::{LocalSet, SetId, Sets};
 use super::standing::{Alert, Standing};
 use crate::domain::{AlertNo, EventTime, Position};
-use crate::geo::{CellBound, CellClass, HexKey, SameCell, cell_of};
+use crate::geo::{CellBound, CellClass, Decider, Decision, HexKey, SameCell, Spot, cell_of};
 
 /// A bucket's dense index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,12 +62,24 @@ impl AccuracyClass {
 }
 
 /// A part of an active alert over a bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 pub(super) struct Over {
     pub(super) alert: AlertNo,
     pub(super) part: u8,
+    pub(super) lies: Lies,
+}
+
+/// How a part lies over a bucket.
+#[derive(Debug)]
+pub(super) enum Lies {
     /// Every position of the bucket is contained.
-    pub(super) interior: bool,
+    Interior,
+    /// Each must be tested; nobody was yet.
+    Boundary,
+    /// The same, and this decides quickly.
+    Decided(Box<Decider>),
+    /// The same, and nothing decides quickly.
+    Asked,
 }
 
 /// What every ping reads of its bucket.
@@ -99,30 +112,56 @@ impl Hot {
     }
 }
 
+/// Where a bucket ends: what moves of devices read and write of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// Rows.
+    pub(super) len: u32,
+    /// The last page, where there are rows.
+    pub(super) page: PageNo,
+    /// The first of the bucket's list of sets, or `UNUSED`.
+    set: SetId,
+}
+
 #[derive(Debug)]
 pub(super) struct Bucket {
+    cell: CellIndex,
     pub(super) bound: CellBound,
+    /// `bound` and `Hot::same` are worked out; until then they are wide and empty.
+    refined: bool,
     pub(super) class: AccuracyClass,
     /// All full but the last.
     pub(super) pages: Vec<PageNo>,
-    /// Rows.
-    pub(super) len: u32,
     /// By alert, then part.
     pub(super) over: Vec<Over>,
     /// Alerts that have changed, and whose parts here are not yet worked out.
     pub(super) unlaid: Vec<AlertNo>,
-    /// The notified sets of its rows, by their numbers here.
-    pub(super) sets: Vec<SetId>,
+    /// The notified sets of its rows, by their numbers here. Change it by `Cells::set_at` only.
+    sets: Vec<SetId>,
     /// Length of `sets` at which those without a row are sought.
     pub(super) sets_full: u32,
 }
 
 impl Bucket {
+    /// The notified sets of its rows, by their numbers here.
+    pub(super) fn sets(&self) -> &[SetId] {
+        &self.sets
+    }
+
+    fn range_of(&self, alert: AlertNo) -> Range<usize> {
+        let start = self.over.partition_point(|o| o.alert < alert);
+        start..start + self.over[start..].partition_point(|o| o.alert == alert)
+    }
+
     /// The parts of one alert over this bucket, lowest first.
     pub(super) fn parts_of(&self, alert: AlertNo) -> &[Over] {
-        let start = self.over.partition_point(|o| o.alert < alert);
-        let end = start + self.over[start..].partition_point(|o| o.alert == alert);
-        &self.over[start..end]
+        &self.over[self.range_of(alert)]
+    }
+
+    /// The same, to ask for positions.
+    pub(super) fn ask(&mut self, alert: AlertNo) -> Asking<'_> {
+        let range = self.range_of(alert);
+        Asking { over: &mut self.over[range], bound: &self.bound, class: self.class }
     }
 
     /// Works out which parts of an alert stand over it. None of them must be in `over`.
@@ -130,10 +169,53 @@ impl Bucket {
         let place = self.over.partition_point(|o| o.alert < no);
         let laid = alert.parts.iter().zip(0..).filter_map(|(part, number)| {
             let class = part.spec.area.classify(part.reach(alert.mode), &self.bound, self.class.range_m());
-            let interior = class == CellClass::Interior;
-            (class != CellClass::Outside).then_some(Over { alert: no, part: number, interior })
+            let lies = match class {
+                CellClass::Outside => return None,
+                CellClass::Interior => Lies::Interior,
+                CellClass::Boundary => Lies::Boundary,
+            };
+            Some(Over { alert: no, part: number, lies })
         });
         self.over.splice(place..place, laid);
+    }
+}
+
+/// One alert's parts over a bucket, lowest first, to be asked for its positions.
+pub(super) struct Asking<'a> {
+    pub(super) over: &'a mut [Over],
+    bound: &'a CellBound,
+    class: AccuracyClass,
+}
+
+impl Asking<'_> {
+    /// The lowest of some parts that contains a row of the bucket.
+    #[inline]
+    pub(super) fn containing(&mut self, parts: PartSet, alert: &Alert, row: Row) -> Option<u8> {
+        for over in self.over.iter_mut().filter(|over| parts.has(over.part)) {
+            let Some(part) = alert.parts.get(usize::from(over.part)) else { continue };
+            if let Lies::Boundary = over.lies {
+                let decider =
+                    part.spec.area.decider(part.reach(alert.mode), self.bound, self.class.range_m());
+                over.lies = decider.map_or(Lies::Asked, |decider| Lies::Decided(Box::new(decider)));
+            }
+            let decision = match &mut over.lies {
+                Lies::Interior => Decision::Inside,
+                Lies::Decided(decider) => decider.decide(row.lat_e7(), row.lon_e7(), row.accuracy_m()),
+                Lies::Asked | Lies::Boundary => Decision::Ask,
+            };
+            let inside = match decision {
+                Decision::Inside => true,
+                Decision::Outside => false,
+                Decision::Ask => {
+                    let spot = Spot::new(row.position());
+                    part.spec.area.contains(part.reach(alert.mode), &spot, row.accuracy_m())
+                }
+            };
+            if inside {
+                return Some(over.part);
+            }
+        }
+        None
     }
 }
 
@@ -167,14 +249,20 @@ impl District {
 #[derive(Debug)]
 pub(super) struct Cells {
     pub(super) hot: Vec<Hot>,
+    pub(super) ends: Vec<End>,
     pub(super) buckets: Vec<Bucket>,
     by_cell: HashMap<(CellIndex, AccuracyClass), BucketIx, FixedState>,
     /// By hexagon and class, as one number; a cell across a face's edge has two.
     by_key: HashMap<u32, BucketIx, FixedState>,
     districts: Vec<District>,
     by_parent: HashMap<CellIndex, u32, FixedState>,
+    /// Buckets that wait to be refined.
+    raw: VecDeque<BucketIx>,
 }
 
+/// Above the radius of every cell of resolution 5, metres: the largest hexagons have 328 km², and
+/// so a radius of 11.3 km if they were regular; a test looks at many.
+const RADIUS_M_MAX: f64 = 20_000.0;
 /// How much wider than its own cell a district starts: cells stick out of their parents.
 const DISTRICT_MARGIN: f64 = 1.25;
 
@@ -182,15 +270,17 @@ impl Default for Cells {
     fn default() -> Self {
         let mut cells = Self {
             hot: Vec::new(),
+            ends: Vec::new(),
             buckets: Vec::new(),
             by_cell: HashMap::default(),
             by_key: HashMap::default(),
             districts: Vec::new(),
             by_parent: HashMap::default(),
+            raw: VecDeque::new(),
         };
-        // Its bound is never asked: it lies in no district.
-        let nowhere = CellBound::of(cell_of(Position::from_held(0, 0)));
-        cells.push(SameCell::NEVER, nowhere, AccuracyClass(0), EventTime(0));
+        // Its cell is never asked for: it lies in no district.
+        let nowhere = cell_of(Position::from_held(0, 0));
+        cells.push(nowhere, AccuracyClass(0), EventTime(0));
         cells
     }
 }
@@ -248,21 +338,42 @@ impl Cells {
         ix
     }
 
-    fn push(&mut self, same: SameCell, bound: CellBound, class: AccuracyClass, base: EventTime) -> BucketIx {
+    fn push(&mut self, cell: CellIndex, class: AccuracyClass, base: EventTime) -> BucketIx {
         // Resolution 5 has 2,016,842 cells; with three classes the index fits in 32 bits.
         let ix = BucketIx(self.buckets.len() as u32);
-        self.hot.push(Hot { same, class, quiet: u64::MAX, base_ms: base.0 });
+        self.hot.push(Hot { same: SameCell::NEVER, class, quiet: u64::MAX, base_ms: base.0 });
+        self.ends.push(End { len: 0, page: PageNo::default(), set: SetId::UNUSED });
         self.buckets.push(Bucket {
-            bound,
+            cell,
+            bound: CellBound::wide(cell, RADIUS_M_MAX),
+            refined: false,
             class,
             pages: Vec::new(),
-            len: 0,
             over: Vec::new(),
             unlaid: Vec::new(),
             sets: Vec::new(),
             sets_full: SETS_FULL_FIRST,
         });
         ix
+    }
+
+    /// Works out what costs some ten microseconds of a bucket: its bound, and the test that a
+    /// position stays in it.
+    fn refine(&mut self, ix: BucketIx) {
+        let bucket = &mut self.buckets[ix.0 as usize];
+        if !bucket.refined {
+            bucket.refined = true;
+            bucket.bound = CellBound::of(bucket.cell);
+            self.hot[ix.0 as usize].same = SameCell::of(bucket.cell);
+        }
+    }
+
+    /// Refines some buckets of those that wait for it.
+    pub(super) fn refine_some(&mut self, buckets: usize) {
+        for _ in 0..buckets {
+            let Some(ix) = self.raw.pop_front() else { return };
+            self.refine(ix);
+        }
     }
 
     /// Makes the bucket of a cell and class that has none; it learns which alerts stand over it.
@@ -274,13 +385,13 @@ impl Cells {
         standing: &Standing,
         sets: &Sets,
     ) -> BucketIx {
-        let bound = CellBound::of(cell);
         // The times of all buckets must not run out at once: their windows start up to six days
         // apart.
         let stagger = (u64::from(cell).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 35) as i64;
         let base = at.plus_ms(-(super::rows::WINDOW_MS / 2) - stagger);
-        let ix = self.push(SameCell::of(cell), bound, class, base);
+        let ix = self.push(cell, class, base);
         self.by_cell.insert((cell, class), ix);
+        self.raw.push_back(ix);
 
         let parent = cell.parent(Resolution::Two).unwrap_or(cell);
         let number = *self.by_parent.entry(parent).or_insert_with(|| {
@@ -293,18 +404,14 @@ impl Cells {
         });
         let district = &mut self.districts[number as usize];
         district.buckets.push(ix);
-        let needed = district.bound.radius_to_hold(&bound);
+        let bucket = &mut self.buckets[ix.0 as usize];
+        let needed = district.bound.radius_to_hold(&bucket.bound);
         if needed > district.bound.radius_m() {
             // What was outside of all its buckets stays so; the new one asks the wider district.
             district.bound = district.bound.with_radius(needed);
             district.near = near(district, standing);
         }
-        let bucket = &mut self.buckets[ix.0 as usize];
-        for no in &district.near {
-            if let Some(alert) = standing.alerts.get(no) {
-                bucket.lay(*no, alert);
-            }
-        }
+        bucket.unlaid.clone_from(&district.near);
         self.refresh_quiet(ix, sets);
         ix
     }
@@ -363,6 +470,7 @@ impl Cells {
 
     #[cold]
     fn lay_now(&mut self, ix: BucketIx, standing: &Standing, sets: &Sets) {
+        self.refine(ix);
         let bucket = &mut self.buckets[ix.0 as usize];
         for no in std::mem::take(&mut bucket.unlaid) {
             if let Some(alert) = standing.alerts.get(&no).filter(|alert| alert.active) {
@@ -386,15 +494,47 @@ impl Cells {
         self.hot[ix.0 as usize].quiet = quiet;
     }
 
-    /// One entry of a bucket's list of sets has changed.
-    pub(super) fn set_changed(&mut self, ix: BucketIx, local: LocalSet, sets: &Sets) {
-        let bucket = &self.buckets[ix.0 as usize];
-        if bucket.over.is_empty() || !bucket.unlaid.is_empty() || local.0 >= 63 {
-            return;
+    /// Puts a set into a bucket's list, at a place in it or at its end; returns what was there.
+    pub(super) fn set_at(&mut self, ix: BucketIx, local: LocalSet, set: SetId, sets: &Sets) -> SetId {
+        let bucket = &mut self.buckets[ix.0 as usize];
+        let n = usize::from(local.0);
+        if n == bucket.sets.len() {
+            bucket.sets.push(SetId::UNUSED);
         }
-        let told = told_all(bucket, bucket.sets[usize::from(local.0)], sets);
-        let quiet = &mut self.hot[ix.0 as usize].quiet;
-        *quiet = *quiet & !(1 << local.0) | u64::from(told) << local.0;
+        let old = std::mem::replace(&mut bucket.sets[n], set);
+        if n == 0 {
+            self.ends[ix.0 as usize].set = set;
+        }
+        if !bucket.over.is_empty() && bucket.unlaid.is_empty() && n < 63 {
+            let told = told_all(bucket, set, sets);
+            let quiet = &mut self.hot[ix.0 as usize].quiet;
+            *quiet = *quiet & !(1 << n) | u64::from(told) << n;
+        }
+        old
+    }
+
+    /// A set's number in a bucket's list, if it is there.
+    #[inline]
+    pub(super) fn find_set(&self, ix: BucketIx, set: SetId) -> Option<LocalSet> {
+        if self.ends[ix.0 as usize].set == set {
+            return Some(LocalSet(0));
+        }
+        self.buckets[ix.0 as usize].sets.iter().position(|held| *held == set).map(|n| LocalSet(n as u16))
+    }
+
+    /// The set of a number in a bucket's list.
+    #[inline]
+    pub(super) fn set(&self, ix: BucketIx, local: LocalSet) -> SetId {
+        match local.0 {
+            0 => self.ends[ix.0 as usize].set,
+            n => self.buckets[ix.0 as usize].sets[usize::from(n)],
+        }
+    }
+
+    /// Rows of a bucket.
+    #[inline]
+    pub(super) fn rows(&self, ix: BucketIx) -> u32 {
+        self.ends[ix.0 as usize].len
     }
 }
 

@@ -43,7 +43,7 @@ impl Devices {
 
     /// Devices that are known or not yet forgotten.
     pub(super) fn len(&self) -> usize {
-        self.index.len() - self.cells.bucket(BucketIx::DEPARTED).len as usize
+        self.index.len() - self.cells.rows(BucketIx::DEPARTED) as usize
     }
 
     /// When a device was last seen.
@@ -74,7 +74,7 @@ impl Devices {
     fn move_window(&mut self, ix: BucketIx, base_ms: i64) {
         let old = std::mem::replace(&mut self.cells.hot[ix.0 as usize].base_ms, base_ms);
         let bucket = self.cells.bucket(ix);
-        let mut left = bucket.len;
+        let mut left = self.cells.rows(ix);
         for page in &bucket.pages {
             for row in self.rows.page_mut(*page, left.min(PAGE_ROWS)) {
                 if row.time() == 0 {
@@ -96,7 +96,7 @@ impl Devices {
     pub(super) fn set_of(&self, ix: BucketIx, row: Row) -> SetId {
         match row.set() {
             LocalSet::SPILLED => self.spilled.get(&row.device).copied().unwrap_or(SetId::EMPTY),
-            LocalSet(local) => self.cells.bucket(ix).sets[usize::from(local)],
+            local => self.cells.set(ix, local),
         }
     }
 
@@ -107,33 +107,32 @@ impl Devices {
 
     /// A set's number in a bucket's list; `None` where the list is full.
     pub(super) fn local(&mut self, ix: BucketIx, set: SetId) -> Option<LocalSet> {
-        let bucket = self.cells.bucket(ix);
-        if let Some(n) = bucket.sets.iter().position(|held| *held == set) {
-            return Some(LocalSet(n as u16));
-        }
-        if bucket.sets.len() >= bucket.sets_full as usize {
-            self.drop_unused_sets(ix);
-        }
-        let bucket = self.cells.bucket_mut(ix);
-        let n = match bucket.sets.iter().position(|held| *held == SetId::UNUSED) {
-            Some(n) => n,
-            None if bucket.sets.len() >= LOCAL_SETS_MAX => return None,
-            None => {
-                bucket.sets.push(SetId::UNUSED);
-                bucket.sets.len() - 1
-            }
-        };
-        bucket.sets[n] = self.sets.keep(set);
-        let local = LocalSet(n as u16);
-        self.cells.set_changed(ix, local, &self.sets);
-        Some(local)
+        self.cells.find_set(ix, set).or_else(|| self.add_set(ix, set))
     }
 
     #[cold]
+    fn add_set(&mut self, ix: BucketIx, set: SetId) -> Option<LocalSet> {
+        let bucket = self.cells.bucket(ix);
+        if bucket.sets().len() >= bucket.sets_full as usize {
+            self.drop_unused_sets(ix);
+        }
+        let sets = self.cells.bucket(ix).sets();
+        let unused = sets.iter().position(|held| *held == SetId::UNUSED);
+        let n = match unused {
+            Some(n) => n,
+            None if sets.len() >= LOCAL_SETS_MAX => return None,
+            None => sets.len(),
+        };
+        let local = LocalSet(n as u16);
+        let set = self.sets.keep(set);
+        self.cells.set_at(ix, local, set, &self.sets);
+        Some(local)
+    }
+
     fn drop_unused_sets(&mut self, ix: BucketIx) {
         let bucket = self.cells.bucket(ix);
-        let mut used = vec![false; bucket.sets.len()];
-        let mut left = bucket.len;
+        let mut used = vec![false; bucket.sets().len()];
+        let mut left = self.cells.rows(ix);
         for page in &bucket.pages {
             for row in self.rows.page(*page, left.min(PAGE_ROWS)) {
                 if let Some(used) = used.get_mut(usize::from(row.set().0)) {
@@ -142,15 +141,16 @@ impl Devices {
             }
             left = left.saturating_sub(PAGE_ROWS);
         }
-        let bucket = self.cells.bucket_mut(ix);
-        for (set, used) in bucket.sets.iter_mut().zip(&used) {
-            if !used && *set != SetId::UNUSED {
-                self.sets.drop(std::mem::replace(set, SetId::UNUSED));
+        for (n, used) in used.iter().enumerate() {
+            let local = LocalSet(n as u16);
+            if !used && self.cells.set(ix, local) != SetId::UNUSED {
+                let old = self.cells.set_at(ix, local, SetId::UNUSED, &self.sets);
+                self.sets.drop(old);
             }
         }
         let in_use = used.iter().filter(|used| **used).count() as u32;
-        bucket.sets_full = (2 * in_use).clamp(super::cells::SETS_FULL_FIRST, LOCAL_SETS_MAX as u32);
-        self.cells.refresh_quiet(ix, &self.sets);
+        let full = (2 * in_use).clamp(super::cells::SETS_FULL_FIRST, LOCAL_SETS_MAX as u32);
+        self.cells.bucket_mut(ix).sets_full = full;
     }
 
     /// Gives a row of this bucket the number of a set.
@@ -183,30 +183,35 @@ impl Devices {
     }
 
     /// The row of a bucket that stands last.
+    #[inline]
     pub(super) fn last_of(&self, ix: BucketIx) -> Option<RowNo> {
-        let bucket = self.cells.bucket(ix);
-        let last = bucket.len.checked_sub(1)?;
-        bucket.pages.last().map(|page| page.row(last % PAGE_ROWS))
+        let end = self.cells.ends[ix.0 as usize];
+        let last = end.len.checked_sub(1)?;
+        Some(end.page.row(last % PAGE_ROWS))
     }
 
     fn has_room(&self, ix: BucketIx) -> bool {
-        !self.cells.bucket(ix).len.is_multiple_of(PAGE_ROWS) || self.rows.has_room()
+        !self.cells.rows(ix).is_multiple_of(PAGE_ROWS) || self.rows.has_room()
     }
 
     /// Adds a row to a bucket's end. `None` where all 2^32 rows are in use.
+    #[inline]
     fn append(&mut self, ix: BucketIx, row: Row) -> Option<RowNo> {
-        let bucket = self.cells.bucket_mut(ix);
-        let place = bucket.len % PAGE_ROWS;
+        let place = self.cells.rows(ix) % PAGE_ROWS;
         if place == 0 {
-            bucket.pages.push(self.rows.new_page(ix.0)?);
+            let page = self.rows.new_page(ix.0)?;
+            self.cells.bucket_mut(ix).pages.push(page);
+            self.cells.ends[ix.0 as usize].page = page;
         }
-        bucket.len += 1;
-        let no = bucket.pages.last()?.row(place);
+        let end = &mut self.cells.ends[ix.0 as usize];
+        end.len += 1;
+        let no = end.page.row(place);
         self.rows.write(no, row);
         Some(no)
     }
 
     /// Takes a row out of its bucket; the last one takes its place. Says whether one did.
+    #[inline]
     fn take_out(&mut self, ix: BucketIx, no: RowNo) -> bool {
         let Some(last) = self.last_of(ix) else { return false };
         let moved = last != no;
@@ -217,12 +222,14 @@ impl Devices {
         }
         // Whoever still takes this place for the device's will see that it is not.
         self.rows.write(last, Row::default());
-        let bucket = self.cells.bucket_mut(ix);
-        bucket.len -= 1;
-        if bucket.len.is_multiple_of(PAGE_ROWS)
-            && let Some(page) = bucket.pages.pop()
-        {
-            self.rows.free_page(page);
+        let end = &mut self.cells.ends[ix.0 as usize];
+        end.len -= 1;
+        if end.len.is_multiple_of(PAGE_ROWS) {
+            let pages = &mut self.cells.buckets[ix.0 as usize].pages;
+            if let Some(page) = pages.pop() {
+                self.rows.free_page(page);
+            }
+            end.page = pages.last().copied().unwrap_or_default();
         }
         moved
     }
@@ -302,18 +309,14 @@ impl Devices {
 
     /// An alert was cancelled and has nothing more to tell: it is taken out of all sets.
     pub(super) fn forget_alert(&mut self, alert: AlertNo) {
-        for ix in 0..self.cells.len() {
-            let bucket = &mut self.cells.buckets[ix];
-            let mut changed = false;
-            for set in &mut bucket.sets {
-                if *set != SetId::UNUSED && self.sets.has(*set, alert) {
-                    let without = self.sets.without(*set, alert);
-                    self.sets.drop(std::mem::replace(set, without));
-                    changed = true;
+        for ix in (0..self.cells.len()).map(|ix| BucketIx(ix as u32)) {
+            for n in 0..self.cells.bucket(ix).sets().len() {
+                let (local, set) = (LocalSet(n as u16), self.cells.bucket(ix).sets()[n]);
+                if set != SetId::UNUSED && self.sets.has(set, alert) {
+                    let without = self.sets.without(set, alert);
+                    self.cells.set_at(ix, local, without, &self.sets);
+                    self.sets.drop(set);
                 }
-            }
-            if changed {
-                self.cells.refresh_quiet(BucketIx(ix as u32), &self.sets);
             }
         }
         for set in self.spilled.values_mut() {
@@ -345,10 +348,14 @@ impl Devices {
             self.rows.free_page(page);
             return false;
         }
-        let bucket = self.cells.bucket_mut(ix);
-        let Some(place) = bucket.pages.iter().position(|p| *p == last) else { return false };
-        let rows = (bucket.len - place as u32 * PAGE_ROWS).min(PAGE_ROWS);
-        bucket.pages[place] = page;
+        let pages = &mut self.cells.buckets[ix.0 as usize].pages;
+        let Some(place) = pages.iter().position(|p| *p == last) else { return false };
+        pages[place] = page;
+        let end = &mut self.cells.ends[ix.0 as usize];
+        if end.page == last {
+            end.page = page;
+        }
+        let rows = (end.len - place as u32 * PAGE_ROWS).min(PAGE_ROWS);
         self.rows.move_page(last, page);
         for n in 0..rows {
             let device = self.rows.device(page.row(n));

@@ -45,6 +45,9 @@ const SPARSE: usize = BLOCK_SLOTS * 35 / 100;
 /// before it is a tenth fuller.
 const CHANGES_PER_BLOCK: u32 = 64;
 
+/// Entries between asking for a row and reading its device, while a block is moved.
+const MOVE_AHEAD: usize = 24;
+
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
 struct Line {
@@ -328,7 +331,6 @@ impl Index {
                 if std::mem::take(tag) != 0 {
                     entries[count] = row;
                     count += 1;
-                    rows.prefetch(RowNo(row));
                 }
             }
             line.head[PASSED] = 0;
@@ -340,7 +342,10 @@ impl Index {
             // The lowest hash of the first block that was not moved.
             ((self.moved as u128) << 64).div_ceil(self.old.blocks as u128) as u64
         };
-        for &row in &entries[..count] {
+        for (n, &row) in entries[..count].iter().enumerate() {
+            if let Some(later) = entries.get(n + MOVE_AHEAD) {
+                rows.prefetch(RowNo(*later));
+            }
             let device = rows.device(RowNo(row));
             let hash = self.hash(device);
             self.place(hash, device, RowNo(row));

@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 
 use super::EventKey;
-use super::cells::{Bucket, BucketIx, Over};
+use super::cells::{Bucket, BucketIx};
 use super::devices::Devices;
 use super::rows::{PAGE_ROWS, Row};
 use super::standing::{Alert, Part, reach};
@@ -99,22 +99,6 @@ pub(super) struct Unfinished {
     pub(super) clock: EventTime,
     /// In order; done from the front.
     pub(super) jobs: VecDeque<Job>,
-}
-
-/// The lowest of `over` (one alert's parts over a bucket, lowest first) that contains a position.
-#[inline]
-pub(super) fn containing(over: &[Over], parts: PartSet, alert: &Alert, row: Row) -> Option<u8> {
-    let mut spot = None;
-    over.iter()
-        .filter(|o| parts.has(o.part))
-        .find(|o| {
-            o.interior
-                || alert.parts.get(usize::from(o.part)).is_some_and(|part| {
-                    let spot = spot.get_or_insert_with(|| Spot::new(row.position()));
-                    part.spec.area.contains(part.reach(alert.mode), spot, row.accuracy_m())
-                })
-        })
-        .map(|o| o.part)
 }
 
 /// What matches of devices inside a part have in common.
@@ -216,7 +200,8 @@ impl Count {
             return 0;
         }
         let known = KnownFrom::new(max_age, now, devices.cells.hot(ix).base_ms);
-        let mut left = bucket.len;
+        let rows = devices.cells.rows(ix);
+        let mut left = rows;
         for page in &bucket.pages {
             for row in devices.rows.page(*page, left.min(PAGE_ROWS)) {
                 if !known.knows(devices, ix, *row) {
@@ -232,7 +217,7 @@ impl Count {
             }
             left = left.saturating_sub(PAGE_ROWS);
         }
-        bucket.len as usize
+        rows as usize
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Sweep {
 const PINGS_PER_ROW: usize = 16;
 /// Rows that every batch pays for at least.
 const ROWS_MIN: usize = 16;
+/// Buckets that a turn refines: half a millisecond.
+const REFINED_PER_TURN: usize = 32;
 /// Rows that an idle turn looks at.
 const IDLE_ROWS: usize = 16_384;
 
@@ -39,6 +41,7 @@ impl Partition {
     /// Looks at some rows and forgets the devices that are not known any more. Not while work is
     /// left: a device forgotten now may have been known at its event.
     pub(super) fn forget_some(&mut self, pings: usize) {
+        self.devices.cells.refine_some(REFINED_PER_TURN);
         if self.unfinished.is_some() {
             return;
         }
@@ -66,7 +69,7 @@ impl Partition {
         }
         let bucket = self.devices.cells.bucket(ix);
         let last = bucket.pages.last() == Some(&page);
-        let len = if last { (bucket.len - 1) % PAGE_ROWS + 1 } else { PAGE_ROWS };
+        let len = if last { (self.devices.cells.rows(ix) - 1) % PAGE_ROWS + 1 } else { PAGE_ROWS };
         self.sweep.credit = self.sweep.credit.saturating_sub(len as usize);
         let known = KnownFrom::new(self.config.max_age, self.clock, self.devices.cells.hot(ix).base_ms);
         let mut gone = 0_u64;

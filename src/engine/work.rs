@@ -3,12 +3,12 @@
 
 use std::collections::VecDeque;
 
-use super::cells::BucketIx;
+use super::cells::{BucketIx, Lies};
 use super::index::RowNo;
 use super::output::{EventKey, Output};
 use super::partition::Partition;
 use super::rows::{PAGE_ROWS, PageNo, Row};
-use super::scan::{Count, FanOut, Job, KnownFrom, PartSet, Scan, Stamp, Unfinished, containing, found};
+use super::scan::{Count, FanOut, Job, KnownFrom, PartSet, Scan, Stamp, Unfinished, found};
 use super::sets::{LocalSet, SetId};
 use crate::domain::{AlertNo, DeviceId, EventTime, MatchHead};
 
@@ -121,12 +121,12 @@ impl Partition {
             }
             *budget = budget.saturating_sub(BUCKET_COST);
             self.devices.cells.lay(ix, &self.standing, &self.devices.sets);
-            let bucket = self.devices.cells.bucket(ix);
-            if bucket.len > 0 && bucket.parts_of(scan.alert).iter().any(|over| scan.parts.has(over.part)) {
+            let (bucket, rows) = (self.devices.cells.bucket(ix), self.devices.cells.rows(ix));
+            if rows > 0 && bucket.parts_of(scan.alert).iter().any(|over| scan.parts.has(over.part)) {
                 let mut scene = self.scene(ix, event, clock, scan.alert);
-                let whole = scan.pages_left.is_none() && bucket.len <= WHOLE_ROWS_MAX;
+                let whole = scan.pages_left.is_none() && rows <= WHOLE_ROWS_MAX;
                 if whole {
-                    *budget = budget.saturating_sub(bucket.len as usize);
+                    *budget = budget.saturating_sub(rows as usize);
                     self.scan_whole(scan, &mut scene, out);
                 } else if !self.scan_pages(scan, &mut scene, budget, out) {
                     return false;
@@ -144,7 +144,7 @@ impl Partition {
     }
 
     fn untold(&self, ix: BucketIx, alert: AlertNo) -> Vec<bool> {
-        let sets = self.devices.cells.bucket(ix).sets.iter();
+        let sets = self.devices.cells.bucket(ix).sets().iter();
         sets.map(|set| *set != SetId::UNUSED && !self.devices.sets.has(*set, alert)).collect()
     }
 
@@ -174,12 +174,11 @@ impl Partition {
             if !untold {
                 continue;
             }
-            let old = self.devices.cells.bucket(scene.ix).sets[n];
-            let new = self.devices.sets.with(old, scan.alert);
-            self.devices.cells.bucket_mut(scene.ix).sets[n] = new;
+            let local = LocalSet(n as u16);
+            let new = self.devices.sets.with(self.devices.cells.set(scene.ix, local), scan.alert);
+            let old = self.devices.cells.set_at(scene.ix, local, new, &self.devices.sets);
             self.devices.sets.drop(old);
         }
-        self.devices.cells.refresh_quiet(scene.ix, &self.devices.sets);
     }
 
     /// Goes on with a bucket that is too large for one go; says whether it is done.
@@ -204,17 +203,17 @@ impl Partition {
 
     fn page_of(&self, ix: BucketIx, place: usize) -> (PageNo, u32) {
         let bucket = self.devices.cells.bucket(ix);
-        (bucket.pages[place], (bucket.len - place as u32 * PAGE_ROWS).min(PAGE_ROWS))
+        (bucket.pages[place], (self.devices.cells.rows(ix) - place as u32 * PAGE_ROWS).min(PAGE_ROWS))
     }
 
     /// Finds the devices of a page to be told, and puts them out.
     fn scan_page(&mut self, scan: &Scan, scene: &Scene, place: usize, out: &mut Output) -> Told {
         let (page, len) = self.page_of(scene.ix, place);
         let Some(alert) = self.standing.alerts.get(&scan.alert) else { return Told::default() };
-        let over = self.devices.cells.bucket(scene.ix).parts_of(scan.alert);
+        let mut asking = self.devices.cells.bucket_mut(scene.ix).ask(scan.alert);
         let touched = self.devices.rows.walk(page).touched(scene.event);
         let rows = self.devices.rows.page(page, len);
-        let first = over.iter().find(|over| scan.parts.has(over.part));
+        let first = asking.over.iter().find(|over| scan.parts.has(over.part));
         let (mut told, mut untold, mut odd) = (0_u64, 0_u64, 0_u64);
         for (i, row) in rows.iter().enumerate() {
             let (set, time) = (usize::from(row.set().0), row.time());
@@ -224,7 +223,7 @@ impl Partition {
             told |= u64::from(is_untold & scene.known.has(time)) << i;
         }
         told &= !(touched | odd);
-        if let Some(first) = first.filter(|first| first.interior) {
+        if let Some(first) = first.filter(|first| matches!(first.lies, Lies::Interior)) {
             out.open_run(scan.stamp.key, &found(scan.alert, alert, first.part, &scan.stamp));
             push_all(rows, told, out.devices_mut());
         } else {
@@ -233,7 +232,7 @@ impl Partition {
                 let i = asked.trailing_zeros();
                 asked &= asked - 1;
                 let row = rows[i as usize];
-                match containing(over, scan.parts, alert, row) {
+                match asking.containing(scan.parts, alert, row) {
                     Some(part) => {
                         out.open_run(scan.stamp.key, &found(scan.alert, alert, part, &scan.stamp));
                         out.devices_mut().push(DeviceId(row.device));
@@ -274,8 +273,8 @@ impl Partition {
     ) -> bool {
         let Some(alert) = self.standing.alerts.get(&no) else { return false };
         let row = self.devices.rows.row(at);
-        let over = self.devices.cells.bucket(ix).parts_of(no);
-        let Some(part) = containing(over, parts, alert, row) else { return false };
+        let mut asking = self.devices.cells.bucket_mut(ix).ask(no);
+        let Some(part) = asking.containing(parts, alert, row) else { return false };
         out.open_run(stamp.key, &found(no, alert, part, stamp));
         out.devices_mut().push(DeviceId(row.device));
         self.devices.notify(ix, at, no);
@@ -317,7 +316,7 @@ impl Partition {
             *budget -= 1;
             let bucket = self.devices.cells.bucket(BucketIx(job.next));
             let told: Vec<bool> = bucket
-                .sets
+                .sets()
                 .iter()
                 .map(|set| *set != SetId::UNUSED && self.devices.sets.has(*set, job.alert))
                 .collect();
