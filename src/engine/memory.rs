@@ -226,6 +226,21 @@ pub(super) fn prefetch<T>(slice: &[T], at: usize) {
     let _ = (slice, at);
 }
 
+/// Asks for all cache lines of a slice that starts on a line.
+#[inline(always)]
+pub(super) fn prefetch_all<T>(slice: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for line in 0..size_of_val(slice).div_ceil(64) {
+            // SAFETY: a prefetch reads nothing and cannot fault.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().cast::<i8>().wrapping_add(line * 64)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = slice;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::cells::BucketIx;
 use super::index::RowNo;
-use super::memory::{Region, prefetch};
+use super::memory::{Region, prefetch, prefetch_all};
 use super::sets::LocalSet;
 use crate::domain::Position;
 
@@ -177,6 +177,21 @@ impl Rows {
     #[inline(always)]
     pub(super) fn prefetch(&self, no: RowNo) {
         prefetch(&self.rows, no.0 as usize);
+    }
+
+    /// Asks for how far scans are with a page.
+    #[inline]
+    pub(super) fn prefetch_walk(&self, page: PageNo) {
+        prefetch(&self.walks, page.0 as usize);
+    }
+
+    /// Asks for eight rows of a page.
+    #[inline(always)]
+    pub(super) fn prefetch_eight(&self, page: PageNo, first: u32) {
+        let first = page.row(first).0 as usize;
+        if let Some(rows) = self.rows.get(first..first + 8) {
+            prefetch_all(rows);
+        }
     }
 
     /// Asks for what says which bucket a row is in.

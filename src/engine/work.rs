@@ -201,6 +201,17 @@ impl Partition {
         true
     }
 
+    /// The page that is scanned after this one: the one before it in its bucket, or the last of
+    /// the next bucket.
+    #[inline]
+    fn page_after(&self, scan: &Scan, ix: BucketIx, place: usize) -> PageNo {
+        let cells = &self.devices.cells;
+        match place.checked_sub(1) {
+            Some(before) => cells.bucket(ix).pages[before],
+            None => scan.buckets.get(scan.next + 1).map_or(PageNo(0), |ix| cells.ends[ix.0 as usize].page),
+        }
+    }
+
     fn page_of(&self, ix: BucketIx, place: usize) -> (PageNo, u32) {
         let bucket = self.devices.cells.bucket(ix);
         (bucket.pages[place], (self.devices.cells.rows(ix) - place as u32 * PAGE_ROWS).min(PAGE_ROWS))
@@ -209,6 +220,8 @@ impl Partition {
     /// Finds the devices of a page to be told, and puts them out.
     fn scan_page(&mut self, scan: &Scan, scene: &Scene, place: usize, out: &mut Output) -> Told {
         let (page, len) = self.page_of(scene.ix, place);
+        let next = self.page_after(scan, scene.ix, place);
+        self.devices.rows.prefetch_walk(next);
         let Some(alert) = self.standing.alerts.get(&scan.alert) else { return Told::default() };
         let mut asking = self.devices.cells.bucket_mut(scene.ix).ask(scan.alert);
         let touched = self.devices.rows.walk(page).touched(scene.event);
@@ -216,6 +229,9 @@ impl Partition {
         let first = asking.over.iter().find(|over| scan.parts.has(over.part));
         let (mut told, mut untold, mut odd) = (0_u64, 0_u64, 0_u64);
         for (i, row) in rows.iter().enumerate() {
+            if i % 8 == 0 {
+                self.devices.rows.prefetch_eight(next, i as u32);
+            }
             let (set, time) = (usize::from(row.set().0), row.time());
             let is_untold = scene.untold.get(set).copied().unwrap_or(false);
             odd |= u64::from(time == 0 || row.set() == LocalSet::SPILLED) << i;
