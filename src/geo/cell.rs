@@ -15,6 +15,7 @@
 use h3o::{CellIndex, LatLng, Resolution};
 
 use super::geodesic::{Spot, geodesic_m, geodesic_to};
+use super::hex::{HexKey, hex_keys};
 use crate::domain::Position;
 
 /// The resolution of the index: hexagons of about 10 km, 250 km².
@@ -22,6 +23,13 @@ pub const INDEX_RESOLUTION: Resolution = Resolution::Five;
 
 /// The index cell of a position.
 pub fn cell_of(position: Position) -> CellIndex {
+    let mut key = [HexKey::NONE];
+    hex_keys(&[position.lat_e7()], &[position.lon_e7()], &mut key);
+    key[0].cell().unwrap_or_else(|| by_h3o(position))
+}
+
+/// What h3o says; it is asked where a position is too near a border for a key.
+fn by_h3o(position: Position) -> CellIndex {
     #[expect(clippy::expect_used, reason = "only infinite coordinates are refused, and a Position's are not")]
     let point = LatLng::new(position.lat_deg(), position.lon_deg()).expect("a position is finite");
     point.to_cell(INDEX_RESOLUTION)

@@ -20,9 +20,9 @@
 //! - What is cut off is at most those times `u⁴ / 24`, and `v⁵ / 120` of the cosine.
 //! - Rounding: all terms are below `4 R_MAX²` = 1.7e14 m²; 16 operations on them lose 0.3 m².
 //!
-//! For a cell of the index this is below 1 m² near, and about 30 m² for far circles: fractions
-//! of a millimetre of the distance from 1 km on. (The ring in which a [`Decider`] must ask is
-//! that of the chord bounds, 2 cm at 100 km, 3 m at 500 km and 2.6 km at 5,000 km.)
+//! For a cell of the index that is some 50 m²: 3 cm of a distance of 1 km, below a millimetre from
+//! 50 km on. (The ring in which a [`Decider`] must ask is mostly that of the chord bounds: 2 cm at
+//! 100 km, 3 m at 500 km and 2.6 km at 5,000 km.)
 
 use std::ops::RangeInclusive;
 

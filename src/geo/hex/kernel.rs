@@ -4,10 +4,6 @@
 use super::faces::{AXES, EDGE, Faces};
 use super::{EPSILON, HexKey, OFFSET};
 
-/// Positions done at once: enough independent work to hide each other's latencies (16 take a
-/// third longer each).
-pub(super) const CHUNK: usize = 32;
-
 /// Radians in 1e-7 degree.
 const RAD: f64 = std::f64::consts::PI / 1_800_000_000.0;
 /// Adding it to a number below 2^51 in size rounds that to a whole number, which is then in the
@@ -80,13 +76,13 @@ fn floor(x: f64) -> f64 {
 }
 
 #[inline(always)]
-pub(super) fn chunk<const FMA: bool>(
+pub(super) fn chunk<const FMA: bool, const N: usize>(
     faces: &Faces,
-    lat_e7: &[i32; CHUNK],
-    lon_e7: &[i32; CHUNK],
-) -> [u32; CHUNK] {
-    let (mut x, mut y, mut z) = ([0.0; CHUNK], [0.0; CHUNK], [0.0; CHUNK]);
-    for l in 0..CHUNK {
+    lat_e7: &[i32; N],
+    lon_e7: &[i32; N],
+) -> [u32; N] {
+    let (mut x, mut y, mut z) = ([0.0; N], [0.0; N], [0.0; N]);
+    for l in 0..N {
         let (sin_lat, cos_lat) = sin_cos::<FMA>(f64::from(lat_e7[l]) * RAD);
         let (sin_half, cos_half) = sin_cos::<FMA>(f64::from(lon_e7[l]) * (RAD / 2.0));
         let double = 2.0 * sin_half;
@@ -95,16 +91,16 @@ pub(super) fn chunk<const FMA: bool>(
         z[l] = sin_lat;
     }
 
-    let face = nearest_faces::<FMA>(faces, &x, &y, &z);
+    let face = nearest_faces::<FMA, N>(faces, &x, &y, &z);
 
-    let mut projected = [[0.0; 4]; CHUNK];
-    for l in 0..CHUNK {
+    let mut projected = [[0.0; 4]; N];
+    for l in 0..N {
         let row = &faces.rows[face[l] as usize & 31];
         projected[l] = weigh::<FMA>(row, x[l], y[l], z[l]);
     }
 
-    let mut keys = [0; CHUNK];
-    for l in 0..CHUNK {
+    let mut keys = [0; N];
+    for l in 0..N {
         let [p, r, c, _] = projected[l];
         let inverse = 1.0 / c;
         let (p, r) = (p * inverse, r * inverse);
@@ -132,7 +128,7 @@ pub(super) fn chunk<const FMA: bool>(
         let key = (face[l] << 20).wrapping_add(i << 10).wrapping_add(j);
         keys[l] = if sure { key } else { HexKey::NONE.0 };
     }
-    for l in 0..CHUNK {
+    for l in 0..N {
         let real =
             (lat_e7[l].unsigned_abs() <= LAT_MAX as u32) & (lon_e7[l].unsigned_abs() <= LON_MAX as u32);
         keys[l] = if real { keys[l] } else { HexKey::NONE.0 };
@@ -143,15 +139,15 @@ pub(super) fn chunk<const FMA: bool>(
 /// The faces whose centres are nearest, up to the accuracy of f32 and then of four bits less: the
 /// lowest bits of each product's size give way to the face's number.
 #[inline(always)]
-fn nearest_faces<const FMA: bool>(
+fn nearest_faces<const FMA: bool, const N: usize>(
     faces: &Faces,
-    x: &[f64; CHUNK],
-    y: &[f64; CHUNK],
-    z: &[f64; CHUNK],
-) -> [u32; CHUNK] {
+    x: &[f64; N],
+    y: &[f64; N],
+    z: &[f64; N],
+) -> [u32; N] {
     let [ax, ay, az] = &faces.axes;
-    let mut nearest = [0; CHUNK];
-    for l in 0..CHUNK {
+    let mut nearest = [0; N];
+    for l in 0..N {
         let (x, y, z) = (x[l] as f32, y[l] as f32, z[l] as f32);
         let mut best = 0;
         for k in 0..AXES {

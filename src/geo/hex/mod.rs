@@ -35,13 +35,13 @@
 #![expect(unsafe_code, reason = "calls of functions compiled for CPU features that were just detected")]
 
 mod faces;
+mod index;
 mod kernel;
 
-use h3o::{CellIndex, LatLng};
+use h3o::CellIndex;
 
 use self::faces::{FACES, Faces};
-use self::kernel::{CHUNK, chunk};
-use super::cell::INDEX_RESOLUTION;
+use self::kernel::chunk;
 
 /// Inside by less than this is left to h3o; in spacings of hexagons, see the module's head.
 const EPSILON: f64 = 1.0 / (1 << 24) as f64;
@@ -66,20 +66,12 @@ impl HexKey {
     }
 
     /// The cell of the key; nothing for [`Self::NONE`].
-    ///
-    /// It asks h3o for a point that surely lies in the hexagon and on the face, so it costs
-    /// more than h3o's conversion of a position that is at hand.
     pub fn cell(self) -> Option<CellIndex> {
         if self == Self::NONE {
             return None;
         }
-        let coordinate = |shift: u32| f64::from(((self.0 >> shift) & 0x3ff) as i32 - OFFSET);
-        let (i, j) = (coordinate(10), coordinate(0));
-        let face = (self.0 >> 20) as usize;
-        // A convex polygon that cuts the face's triangle has its centre, a corner or the
-        // middle of a side there; a test goes through all hexagons of the icosahedron.
-        let [lat, lon] = faces::sample_points([i, j]).find_map(|p| FACES.unproject(face, p))?;
-        LatLng::from_radians(lat, lon).ok().map(|point| point.to_cell(INDEX_RESOLUTION))
+        let coordinate = |shift: u32| ((self.0 >> shift) & 0x3ff) as i32 - OFFSET;
+        index::cell((self.0 >> 20) as usize, coordinate(10), coordinate(0))
     }
 
     /// The face's number here (not h3's) and the hexagon's coordinates, for tests.
@@ -88,6 +80,12 @@ impl HexKey {
         Self((face << 20) | (((i + OFFSET) as u32) << 10) | (j + OFFSET) as u32)
     }
 }
+
+/// Positions done at once: enough independent work to hide each other's latencies (16 take a
+/// third longer each).
+const WHOLE: usize = 32;
+/// Those that are left, at once: the widest vector.
+const REST: usize = 8;
 
 /// How keys are computed; all give the same keys.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -135,8 +133,8 @@ impl HexPath {
     }
 }
 
-/// The hexagons of positions in 1e-7 degree, on the fastest path. Work is done in chunks of
-/// 32: a smaller batch costs as much. What is no position gives [`HexKey::NONE`].
+/// The hexagons of positions in 1e-7 degree, on the fastest path. They are done 32 at
+/// once, the rest in eights. What is no position gives [`HexKey::NONE`].
 ///
 /// Of slices of different lengths, the shortest counts.
 pub fn hex_keys(lat_e7: &[i32], lon_e7: &[i32], out: &mut [HexKey]) {
@@ -173,18 +171,18 @@ fn keys_avx2(faces: &Faces, lat_e7: &[i32], lon_e7: &[i32], out: &mut [HexKey]) 
 #[inline(always)]
 fn keys<const FMA: bool>(faces: &Faces, lat_e7: &[i32], lon_e7: &[i32], out: &mut [HexKey]) {
     let n = lat_e7.len().min(lon_e7.len()).min(out.len());
-    let (lat, lat_rest) = lat_e7[..n].as_chunks::<CHUNK>();
-    let (lon, lon_rest) = lon_e7[..n].as_chunks::<CHUNK>();
-    let (whole, rest) = out[..n].as_chunks_mut::<CHUNK>();
+    let (lat, lat_rest) = lat_e7[..n].as_chunks::<WHOLE>();
+    let (lon, lon_rest) = lon_e7[..n].as_chunks::<WHOLE>();
+    let (whole, rest) = out[..n].as_chunks_mut::<WHOLE>();
     for ((lat, lon), out) in lat.iter().zip(lon).zip(whole) {
-        *out = chunk::<FMA>(faces, lat, lon).map(HexKey);
+        *out = chunk::<FMA, WHOLE>(faces, lat, lon).map(HexKey);
     }
-    if !rest.is_empty() {
-        let (mut lat, mut lon) = ([0; CHUNK], [0; CHUNK]);
-        lat[..rest.len()].copy_from_slice(lat_rest);
-        lon[..rest.len()].copy_from_slice(lon_rest);
-        let keys = chunk::<FMA>(faces, &lat, &lon).map(HexKey);
-        rest.copy_from_slice(&keys[..rest.len()]);
+    for ((lat, lon), out) in lat_rest.chunks(REST).zip(lon_rest.chunks(REST)).zip(rest.chunks_mut(REST)) {
+        let (mut lats, mut lons) = ([0; REST], [0; REST]);
+        lats[..lat.len()].copy_from_slice(lat);
+        lons[..lon.len()].copy_from_slice(lon);
+        let keys = chunk::<FMA, REST>(faces, &lats, &lons).map(HexKey);
+        out.copy_from_slice(&keys[..out.len()]);
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
+use h3o::LatLng;
+
+use super::faces::FACES;
 use super::*;
+use crate::geo::INDEX_RESOLUTION;
 
 /// Every hexagon that cuts the triangle of a face; of those that cross its border, points inside.
 fn hexagons(face: usize) -> impl Iterator<Item = (HexKey, Vec<[f64; 2]>)> {
@@ -36,7 +40,8 @@ fn every_hexagon_of_the_icosahedron_is_a_cell_and_every_cell_a_hexagon() {
         for (key, points) in hexagons(face) {
             keys += 1;
             let cell = key.cell().unwrap_or_else(|| panic!("{key:?} has no cell"));
-            assert_eq!(cell.resolution(), INDEX_RESOLUTION);
+            let (i, j) = (((key.0 >> 10) & 0x3ff) as i32 - OFFSET, (key.0 & 0x3ff) as i32 - OFFSET);
+            assert_eq!(Some(cell), index::ask(face, i, j), "{key:?}");
             for [lat, lon] in points {
                 let truth = LatLng::from_radians(lat, lon).unwrap().to_cell(INDEX_RESOLUTION);
                 assert_eq!(cell, truth, "{key:?} {lat} {lon}");

@@ -4,7 +4,7 @@ use h3o::{CellIndex, LatLng, Resolution};
 
 use super::*;
 
-fn cell_at(p: Position, resolution: Resolution) -> CellIndex {
+pub(super) fn cell_at(p: Position, resolution: Resolution) -> CellIndex {
     LatLng::new(p.lat_deg(), p.lon_deg()).unwrap().to_cell(resolution)
 }
 

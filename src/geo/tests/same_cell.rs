@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use h3o::{CellIndex, LatLng};
 
-use super::cells::hard_cells;
+use super::cells::{cell_at, hard_cells};
 use super::*;
 
 /// Positions on and closely around the border of a cell, and in and around it.
@@ -36,7 +36,7 @@ fn around(dice: &mut Dice, cell: CellIndex) -> Vec<(i32, i32)> {
 }
 
 fn cell_of_e7((lat, lon): (i32, i32)) -> CellIndex {
-    cell_of(Position::from_e7(lat, lon).unwrap())
+    cell_at(Position::from_e7(lat, lon).unwrap(), INDEX_RESOLUTION)
 }
 
 #[test]
