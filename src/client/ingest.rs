@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::{Batch, ClientError, Talk, frame, read, unexpected};
 use crate::domain::{EventTime, PingCounts};
 use crate::limits::FAREWELL_MS_MAX;
-use crate::wire::{Ack, FrameReader, HelloReply, IngestTerms, Kind, Watermark, batch_frame, frame_of};
+use crate::wire::{Ack, Frame, FrameReader, HelloReply, IngestTerms, Kind, Watermark, batch_frame, frame_of};
 
 /// What the server has acknowledged of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,11 +174,11 @@ async fn acknowledgements(
     mut reader: FrameReader<RecvStream>,
     said: watch::Sender<Progress>,
 ) -> Result<(), ClientError> {
-    while let Some((kind, content)) = frame(server, reader.next().await)? {
+    while let Some(Frame { kind, content, .. }) = frame(server, reader.next().await)? {
         if kind != Kind::Ack {
             return Err(unexpected(server, &kind));
         }
-        let ack: Ack = read(server, content)?;
+        let ack: Ack = read(server, &content)?;
         said.send_replace(Progress { applied: ack.applied, safe: ack.safe, counts: ack.counts() });
     }
     Ok(())

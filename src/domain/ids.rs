@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use zerocopy::{Immutable, IntoBytes};
+
 use crate::limits::NAMESPACE_BYTES_MAX;
 
 /// A device: an opaque 64-bit pseudonym, unique within its namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoBytes, Immutable)]
+#[repr(transparent)]
 pub struct DeviceId(pub u64);
 
 impl fmt::Display for DeviceId {
@@ -16,7 +19,7 @@ impl fmt::Display for DeviceId {
 }
 
 /// Position of a match in its namespace's log, counted from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(pub u64);
 
 impl fmt::Display for Offset {

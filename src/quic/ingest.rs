@@ -14,8 +14,8 @@ use crate::limits::{
 };
 use crate::runtime::{Applied, ClockMode, IngestSession};
 use crate::wire::{
-    Ack, BatchView, Body, ErrorCode, FrameReader, IngestTerms, Kind, PartitionHash, SafeBasis, SessionTerms,
-    Watermark,
+    Ack, BatchView, Body, ErrorCode, Frame, FrameReader, IngestTerms, Kind, PartitionHash, SafeBasis,
+    SessionTerms, Watermark,
 };
 
 /// What a session has taken and not yet applied. A permit is a ping or a batch; the reader
@@ -94,9 +94,11 @@ impl Intake {
             loop {
                 match next_frame(reader).await? {
                     None => return Ok(End::Done),
-                    Some((Kind::PingBatch, content)) => self.batch(content, unapplied).await?,
-                    Some((Kind::Watermark, content)) => self.watermark(content).await?,
-                    Some((kind, _)) => return Err(wrong_kind(kind, "an ingest session")),
+                    Some(Frame { kind: Kind::PingBatch, content, .. }) => {
+                        self.batch(&content, unapplied).await?;
+                    }
+                    Some(Frame { kind: Kind::Watermark, content, .. }) => self.watermark(&content).await?,
+                    Some(Frame { kind, .. }) => return Err(wrong_kind(kind, "an ingest session")),
                 }
             }
         };

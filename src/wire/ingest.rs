@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 use zerocopy::byteorder::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{FrameError, Header, Kind};
+use super::{Encoding, FrameError, Header, Kind};
 use crate::domain::{EventTime, PingCounts, PingReject, PingRow};
 use crate::limits::PING_BATCH_PINGS_MAX;
 
@@ -80,7 +80,7 @@ pub fn batch_frame(
     let length = size_of::<BatchHead>() + size_of_val(rows);
     out.clear();
     out.reserve(Header::BYTES + length);
-    out.extend_from_slice(&Header { kind: Kind::PingBatch, length }.to_bytes());
+    out.extend_from_slice(&Header { kind: Kind::PingBatch, encoding: Encoding::Rows, length }.to_bytes());
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(rows.as_bytes());
     Ok(())

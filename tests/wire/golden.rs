@@ -1,14 +1,14 @@
 //! The bytes of every frame, written out by hand from `docs/protocol.md`.
 
 use hexcast::domain::{
-    AlertNo, Cause, DeviceId, EventTime, Match, Offset, Ping, PingCounts, PingRow, Position,
+    AlertNo, Cause, DeviceId, EventTime, Match, MatchHead, Offset, Ping, PingCounts, PingRow, Position,
 };
 use hexcast::runtime::partition_of;
 use hexcast::wire::{
-    Ack, AlertContentFrame, Answer, AnswerBody, Ask, BatchView, Body, Clock, CursorAck, Datum, ErrorCode,
-    ErrorFrame, Header, Hello, HelloReply, IngestTerms, Kind, MatchRow, MatchesView, PartitionHash, Receipt,
-    Request, Response, SafeBasis, Session, SessionTerms, StartAt, SubscribeTerms, Watermark, batch_frame,
-    frame_of, matches_frame,
+    Ack, AlertContentFrame, Answer, AnswerBody, Ask, BatchView, Body, Clock, ColumnsBuilder, CursorAck,
+    Datum, Encoding, Encodings, ErrorCode, ErrorFrame, Header, Hello, HelloReply, IngestTerms, Kind,
+    MatchColumns, MatchRow, MatchesView, PartitionHash, Receipt, Request, Response, SafeBasis, Session,
+    SessionTerms, StartAt, SubscribeTerms, Watermark, batch_frame, frame_of, matches_frame,
 };
 
 /// Bytes from hexadecimal digits; blanks and line ends part them.
@@ -49,21 +49,21 @@ fn hello() {
          0300000000000000 627573
          0100000000000000 00000000",
     );
-    let subscribe = |from, exercises| Hello {
+    let subscribe = |from, exercises, encodings| Hello {
         version: 1,
-        session: Session::Subscribe { namespace: "app".into(), from, exercises },
+        session: Session::Subscribe { namespace: "app".into(), from, exercises, encodings },
     };
     check(
-        &subscribe(StartAt::Earliest, false),
-        "16000000 01 00 0000  0100 01000000 0300000000000000 617070 00000000 00",
+        &subscribe(StartAt::Earliest, false, Encodings::ROWS),
+        "17000000 01 00 0000  0100 01000000 0300000000000000 617070 00000000 00 02",
     );
     check(
-        &subscribe(StartAt::Latest, true),
-        "16000000 01 00 0000  0100 01000000 0300000000000000 617070 01000000 01",
+        &subscribe(StartAt::Latest, true, Encodings::ROWS_AND_COLUMNS),
+        "17000000 01 00 0000  0100 01000000 0300000000000000 617070 01000000 01 06",
     );
     check(
-        &subscribe(StartAt::Offset(258), true),
-        "1e000000 01 00 0000  0100 01000000 0300000000000000 617070 02000000 0201000000000000 01",
+        &subscribe(StartAt::Offset(258), true, Encodings::ROWS),
+        "1f000000 01 00 0000  0100 01000000 0300000000000000 617070 02000000 0201000000000000 01 02",
     );
     check(&Hello { version: 1, session: Session::Control }, "06000000 01 00 0000  0100 02000000");
 }
@@ -275,6 +275,80 @@ fn match_batch() {
 }
 
 #[test]
+fn match_batch_by_columns() {
+    let head = MatchHead {
+        alert: AlertNo(5),
+        version: 2,
+        cause: Cause::Escalation,
+        part: 1,
+        stage: 3,
+        radius_km: 500.0,
+        at: EventTime(1_779_000_000_000),
+    };
+    let later = MatchHead { cause: Cause::Enter, part: 0, ..head };
+    let mut columns = ColumnsBuilder::default();
+    columns.push_run(Offset(257), &head, [DeviceId(42), DeviceId(7)].into_iter());
+    columns.push_run(Offset(259), &head, [DeviceId(8)].into_iter());
+    // Two offsets are withheld.
+    columns.push_run(Offset(262), &later, [DeviceId(u64::MAX)].into_iter());
+    let golden = bytes(
+        "98000000 21 02 0000
+         0901000000000000 0101000000000000 03000000 04000000
+         00bea9349e010000 0000000000407f40 05000000 02000000 03000000 02 01 03 00
+         0000000000000000 0000000000000000 00000000 00000000 02000000 ff 00 00 00
+         00bea9349e010000 0000000000407f40 05000000 02000000 01000000 03 00 03 00
+         2a00000000000000 0700000000000000 0800000000000000 ffffffffffffffff",
+    );
+    assert_eq!(columns.frame(Offset(265)), golden);
+    let content = bytes::Bytes::from(golden).slice(8..);
+    let matches = MatchColumns::read(&content).unwrap();
+    assert_eq!((matches.next(), matches.len()), (Offset(265), 4));
+    let all = [
+        (257, head.of(DeviceId(42))),
+        (258, head.of(DeviceId(7))),
+        (259, head.of(DeviceId(8))),
+        (262, later.of(DeviceId(u64::MAX))),
+    ]
+    .map(|(offset, found)| (Offset(offset), found));
+    assert!(matches.iter().eq(all));
+    let runs: Vec<_> =
+        matches.runs().map(|(offset, head, devices)| (offset.0, head, devices.len())).collect();
+    assert_eq!(runs, [(257, head, 3), (262, later, 1)]);
+    for cut in 0..content.len() {
+        assert!(MatchColumns::read(&content.slice(..cut)).is_err());
+    }
+    // Rows say the same.
+    let rows: Vec<MatchRow> = all.iter().map(|(offset, found)| MatchRow::write(*offset, found)).collect();
+    let mut frame = Vec::new();
+    matches_frame(Offset(265), &rows, &mut frame).unwrap();
+    assert_eq!(MatchesView::read(&frame[8..]).unwrap().to_columns().unwrap(), matches);
+
+    let with = |at: usize, bytes: &[u8]| {
+        let mut content = content.to_vec();
+        content[at..at + bytes.len()].copy_from_slice(bytes);
+        MatchColumns::read(&content.into()).map(|matches| matches.len()).map_err(|why| why.to_string())
+    };
+    let wrong: &[(&str, usize, &[u8])] = &[
+        ("next before the last match", 0, &[6]),
+        ("offsets beyond 64 bits", 8, &[255; 8]),
+        ("a run more than there are", 16, &[4]),
+        ("2^32 runs", 16, &[255; 4]),
+        ("a device less than there are", 20, &[3]),
+        ("2^32 devices", 20, &[255; 4]),
+        ("an empty run", 24 + 24, &[0]),
+        ("a run longer than its devices", 24 + 24, &[4]),
+        ("an unknown cause", 24 + 28, &[6]),
+        ("a reserved byte", 24 + 31, &[1]),
+        ("a withheld run with a part", 24 + 32 + 29, &[1]),
+    ];
+    for (what, at, bytes) in wrong {
+        assert!(with(*at, bytes).is_err(), "{what}");
+    }
+    assert_eq!(with(24 + 32 + 24, &[4]), Ok(4), "more may be withheld, up to next");
+    assert!(with(24 + 32 + 24, &[5]).is_err());
+}
+
+#[test]
 fn requests() {
     let asks = [
         (
@@ -336,6 +410,7 @@ fn responses() {
 
 #[test]
 fn headers_that_are_none() {
+    use Encoding::{Columns, Fields, Rows};
     let code = |hex: &str| Header::read(bytes(hex).try_into().unwrap()).map_err(|why| why.code());
     assert_eq!(code("00000000 04 00 0000"), Err(ErrorCode::UnknownKind));
     assert_eq!(code("00000000 01 01 0000"), Err(ErrorCode::UnknownEncoding));
@@ -345,23 +420,26 @@ fn headers_that_are_none() {
     assert_eq!(code("ffffffff 01 00 0000"), Err(ErrorCode::FrameTooLarge));
     // The bounds that docs/protocol.md gives, and one more.
     let bounds = [
-        (Kind::Hello, 1_024),
-        (Kind::HelloReply, 1_024),
-        (Kind::Error, 2_064),
-        (Kind::PingBatch, 327_704),
-        (Kind::Watermark, 256),
-        (Kind::Ack, 256),
-        (Kind::AlertContent, 3_145_728),
-        (Kind::MatchBatch, 196_624),
-        (Kind::CursorAck, 256),
-        (Kind::Request, 3_145_728),
-        (Kind::Response, 3_145_728),
+        (Kind::Hello, Fields, 1_024),
+        (Kind::HelloReply, Fields, 1_024),
+        (Kind::Error, Fields, 2_064),
+        (Kind::PingBatch, Rows, 327_704),
+        (Kind::Watermark, Fields, 256),
+        (Kind::Ack, Fields, 256),
+        (Kind::AlertContent, Fields, 3_145_728),
+        (Kind::MatchBatch, Rows, 196_624),
+        (Kind::MatchBatch, Columns, 1_310_744),
+        (Kind::CursorAck, Fields, 256),
+        (Kind::Request, Fields, 3_145_728),
+        (Kind::Response, Fields, 3_145_728),
     ];
-    assert_eq!(bounds.map(|(kind, _)| kind), Kind::ALL);
-    for (kind, max) in bounds {
-        let header = Header { kind, length: max };
+    let all =
+        Kind::ALL.iter().flat_map(|kind| kind.encodings().iter().map(move |encoding| (*kind, *encoding)));
+    assert!(bounds.map(|(kind, encoding, _)| (kind, encoding)).into_iter().eq(all));
+    for (kind, encoding, max) in bounds {
+        let header = Header { kind, encoding, length: max };
         assert_eq!(Header::read(header.to_bytes()), Ok(header));
-        let longer = Header { kind, length: max + 1 };
+        let longer = Header { kind, encoding, length: max + 1 };
         assert_eq!(Header::read(longer.to_bytes()).map_err(|why| why.code()), Err(ErrorCode::FrameTooLarge));
     }
 }
