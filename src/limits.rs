@@ -125,6 +125,11 @@ pub const PING_BATCH_PINGS_MAX: usize = 16_384;
 pub const BATCH_HEAD_BYTES: usize = 24;
 /// Largest ping batch, bytes without the frame's header.
 pub const PING_BATCH_BYTES_MAX: usize = BATCH_HEAD_BYTES + PING_BATCH_PINGS_MAX * 20;
+/// Bytes between the head and the columns of a ping batch by columns.
+pub const PING_COLUMNS_HEAD_BYTES: usize = 32;
+/// Largest ping batch by columns, bytes without the frame's header: no column takes more than in
+/// rows, and eight zero bytes follow.
+pub const PING_COLUMNS_BYTES_MAX: usize = PING_BATCH_BYTES_MAX + PING_COLUMNS_HEAD_BYTES + 8;
 /// Most matches of a frame: 192 KiB. More go into further frames.
 pub const MATCH_BATCH_MATCHES_MAX: usize = 4_096;
 /// Bytes before the rows of a match batch.

@@ -32,14 +32,14 @@ use crate::wire::{
     PROTOCOL_VERSION, ReadError, Session, SessionTerms, frame_of,
 };
 
-pub use batch::{Batch, BatchBuilder};
+pub use batch::{Batch, BatchBuilder, Splitter};
 pub use control::Control;
 pub use error::ClientError;
 pub use follow::{Follow, FollowEvent};
 pub use ingest::{IngestStream, Progress};
 pub use subscribe::{AlertContent, SubscribeEvent, Subscription};
 
-pub use crate::wire::{Clock, IngestTerms, MatchColumns, SafeBasis, StartAt, SubscribeTerms};
+pub use crate::wire::{Clock, IngestTerms, MatchColumns, SafeBasis, StartAt, SubscribeTerms, Target};
 
 /// A connection to a server.
 pub struct Client {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::limits::{
     CONTROL_BYTES_MAX, ERROR_TEXT_BYTES_MAX, HELLO_BYTES_MAX, MATCH_BATCH_BYTES_MAX, MATCH_COLUMNS_BYTES_MAX,
-    PING_BATCH_BYTES_MAX, SMALL_FRAME_BYTES_MAX,
+    PING_BATCH_BYTES_MAX, PING_COLUMNS_BYTES_MAX, SMALL_FRAME_BYTES_MAX,
 };
 
 /// What a frame is.
@@ -61,6 +61,7 @@ impl Kind {
             Self::Hello | Self::HelloReply => HELLO_BYTES_MAX,
             Self::Error => ERROR_TEXT_BYTES_MAX + 16,
             Self::Watermark | Self::Ack | Self::CursorAck => SMALL_FRAME_BYTES_MAX,
+            Self::PingBatch if encoding == Encoding::Columns => PING_COLUMNS_BYTES_MAX,
             Self::PingBatch => PING_BATCH_BYTES_MAX,
             Self::MatchBatch if encoding == Encoding::Columns => MATCH_COLUMNS_BYTES_MAX,
             Self::MatchBatch => MATCH_BATCH_BYTES_MAX,
@@ -71,8 +72,7 @@ impl Kind {
     /// The encodings that its content may have.
     pub fn encodings(self) -> &'static [Encoding] {
         match self {
-            Self::PingBatch => &[Encoding::Rows],
-            Self::MatchBatch => &[Encoding::Rows, Encoding::Columns],
+            Self::PingBatch | Self::MatchBatch => &[Encoding::Rows, Encoding::Columns],
             _ => &[Encoding::Fields],
         }
     }

@@ -138,6 +138,8 @@ pub struct IngestTerms {
     pub safe_basis: SafeBasis,
     /// The last batch of this source that no restart loses; 0 for none.
     pub last_safe: u64,
+    /// The encodings of ping batches that the server reads.
+    pub encodings: Encodings,
     /// Most pings of a batch.
     pub batch_pings_max: u32,
     /// Pings that the server takes before they are applied; it stops reading at more.

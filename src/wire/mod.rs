@@ -14,6 +14,7 @@ mod frame;
 mod hello;
 mod ingest;
 mod match_columns;
+mod ping_columns;
 mod stream;
 mod subscribe;
 
@@ -24,7 +25,7 @@ pub use hello::{
     Clock, Datum, Encodings, Hello, HelloReply, IngestTerms, PROTOCOL_VERSION, PartitionHash, SafeBasis,
     Session, SessionTerms, StartAt, SubscribeTerms, protocol_version,
 };
-pub use ingest::{Ack, BatchHead, BatchView, Watermark, batch_frame};
+pub use ingest::{Ack, BatchHead, PingBatch, Target, Watermark, batch_frame, ping_frame};
 pub use match_columns::{ColumnsBuilder, MatchColumns, RunRow, WITHHELD};
 pub use stream::{Frame, FrameReader, ReadError};
 pub use subscribe::{AlertContentFrame, CursorAck, MatchRow, MatchesView, matches_frame};

@@ -160,7 +160,8 @@ fn after_the_hello() -> Vec<Case> {
             Malformed,
             "4294967295 rows",
         ),
-        case("a reserved byte", "operator", pings(&[with(good_batch(1), 28, &[1])]), Malformed, "zero"),
+        case("partition 1 of none", "operator", pings(&[with(good_batch(1), 28, &[1])]), Malformed, "1 of 0"),
+        case("split over 5", "operator", pings(&[with(good_batch(1), 30, &[5])]), Malformed, "there are 3"),
         case("half a batch head", "operator", pings(&[frame(0x10, 1, &[0; 23])]), Malformed, "head of 24"),
         case(
             "too many rows",
@@ -177,7 +178,8 @@ fn after_the_hello() -> Vec<Case> {
             UnknownEncoding,
             "encoding 0",
         ),
-        case("columns", "operator", pings(&[with(good_batch(1), 5, &[2])]), UnknownEncoding, "encoding 2"),
+        case("rows as columns", "operator", pings(&[with(good_batch(1), 5, &[2])]), Malformed, "columns"),
+        case("encoding 3", "operator", pings(&[with(good_batch(1), 5, &[3])]), UnknownEncoding, "encoding 3"),
         case("a second hello", "operator", pings(&[ingest()]), WrongKind, "Hello"),
         case("a request among pings", "operator", pings(&[frame(0x30, 0, b"")]), WrongKind, "Request"),
         case(

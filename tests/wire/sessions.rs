@@ -1,7 +1,8 @@
 //! Whole sessions: pings in, alerts out, exactly once.
 
 use hexcast::client::{
-    ClientError, Clock, Follow, FollowEvent, SafeBasis, StartAt, SubscribeEvent, Subscription,
+    ClientError, Clock, Follow, FollowEvent, SafeBasis, Splitter, StartAt, SubscribeEvent, Subscription,
+    Target,
 };
 use hexcast::domain::{CancelReason, Cause, EventTime, Match, Offset, PingReject, PingRow};
 use hexcast::runtime::ClockMode;
@@ -144,7 +145,40 @@ async fn every_ping_is_counted_under_what_became_of_it() {
     let last = pings.finish().await.unwrap();
     assert_eq!((last.applied, last.counts.accepted, last.counts.stale), (3, 3, 1));
     let rejected = PingReject::ALL.map(|reason| last.counts.rejected[reason as usize]);
-    assert_eq!(rejected, [2, 1, 1, 0, 0]);
+    assert_eq!(rejected, [2, 1, 1, 0, 0, 0]);
+}
+
+/// Batches that their sender has split give the same as others; pings that do not belong where
+/// they were sent are rejected there, and the order of a device's pings is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn split_batches_go_to_their_partition() {
+    let world = World::new(ClockMode::Wall);
+    let now = world.runtime.now();
+    let operator = world.client("operator").await;
+    for rows in [false, true] {
+        let mut pings = operator.ingest("default", "split").await.unwrap();
+        if rows {
+            pings.set_rows();
+        }
+        let mut splitter = Splitter::new(pings.terms(), 100);
+        let later = i64::from(rows) * 1_000;
+        let all = (0..3_000_u64).map(|n| ping(n % 1_000, now.plus_ms(later + n as i64 / 1_000), 0));
+        let mut batches: Vec<_> = all.filter_map(|ping| splitter.push(ping)).collect();
+        batches.extend(splitter.take());
+        assert!(batches.iter().all(|(batch, _)| batch.rows.len() <= 100));
+        for (batch, target) in &batches {
+            pings.send_to(batch, Some(*target)).await.unwrap();
+        }
+        // The same to the wrong partition: nothing of it is taken.
+        let (batch, target) = &batches[0];
+        let wrong = Target { partition: (target.partition + 1) % target.of, ..*target };
+        pings.send_to(batch, Some(wrong)).await.unwrap();
+        let last = pings.finish().await.unwrap();
+        let strangers = batch.rows.len() as u64;
+        assert_eq!((last.counts.accepted, last.counts.stale), (3_000, 0));
+        assert_eq!(last.counts.rejected[PingReject::Partition as usize], strangers);
+        assert_eq!(last.counts.total(), 3_000 + strangers);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
