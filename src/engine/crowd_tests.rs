@@ -62,7 +62,8 @@ impl Model {
         let radius_km = alert.parts[usize::from(part)].stages.as_slice()[0].radius_km;
         let device = DeviceId(device);
         let alert_no = AlertNo(no);
-        let found = Match { alert: alert_no, version: alert.version, cause, part, stage: 0, radius_km, device, at };
+        let found =
+            Match { alert: alert_no, version: alert.version, cause, part, stage: 0, radius_km, device, at };
         self.found.push((key, found));
     }
 
@@ -91,7 +92,11 @@ impl Model {
     }
 
     fn ping(&mut self, ping: Ping, key: EventKey, now: EventTime) {
-        if self.seen.get(&ping.device.0).is_some_and(|old| ping.at < old.at && self.max_age.knows(old.at, now)) {
+        if self
+            .seen
+            .get(&ping.device.0)
+            .is_some_and(|old| ping.at < old.at && self.max_age.knows(old.at, now))
+        {
             return;
         }
         self.seen.insert(ping.device.0, ping);
@@ -140,8 +145,7 @@ fn run(seed: u64) {
     let max_age = [MaxAge::Never, MaxAge::Ms(60 * MINUTE_MS), MaxAge::Ms(20 * 24 * 60 * MINUTE_MS)]
         [dice.below(3) as usize];
     let mut partition = Partition::new(PartitionConfig { max_age, sliced: true, seed });
-    let mut model =
-        Model { max_age, seen: HashMap::new(), alerts: BTreeMap::new(), found: Vec::new() };
+    let mut model = Model { max_age, seen: HashMap::new(), alerts: BTreeMap::new(), found: Vec::new() };
     let mut out = Output::default();
     let mut now = EventTime(1_779_000_000_000);
     let (mut numbers, mut cancelled) = (0, HashSet::new());
@@ -154,7 +158,12 @@ fn run(seed: u64) {
         for _ in 0..count {
             let accuracy_m = [0, 10, 3_000, 50_000][(dice.below(40) as usize).min(3)];
             let base = if late { base.plus_ms(-20_000) } else { base };
-            let ping = Ping { device: DeviceId(dice.below(devices)), at: base, position: place(&mut dice), accuracy_m };
+            let ping = Ping {
+                device: DeviceId(dice.below(devices)),
+                at: base,
+                position: place(&mut dice),
+                accuracy_m,
+            };
             model.ping(ping, EventKey::ping(ping.at, numbers), now.max(ping.at));
             rows.push(PingRow::write(&ping, base).unwrap());
             row_numbers.push(numbers);
@@ -165,7 +174,12 @@ fn run(seed: u64) {
         while at < rows.len() {
             let end = (at + 1 + dice.below(200) as usize).min(rows.len());
             let base = if late { base.plus_ms(-20_000) } else { base };
-            partition.pings(PingClock::Event { numbers: &row_numbers[at..end] }, base, &rows[at..end], &mut out);
+            partition.pings(
+                PingClock::Event { numbers: &row_numbers[at..end] },
+                base,
+                &rows[at..end],
+                &mut out,
+            );
             at = end;
             if dice.below(2) == 0 {
                 partition.work(dice.below(300) as usize, &mut out);
@@ -179,7 +193,8 @@ fn run(seed: u64) {
             _ if cancelled.contains(&no) => continue,
             (false, _) => {
                 let part = part(&mut dice, now);
-                let mode = [Uncertainty::Intersects, Uncertainty::Centre, Uncertainty::Within][dice.below(3) as usize];
+                let mode = [Uncertainty::Intersects, Uncertainty::Centre, Uncertainty::Within]
+                    [dice.below(3) as usize];
                 let (version, published_at, parts) = (1, now, vec![part.clone()]);
                 let notified = HashSet::new();
                 model.alerts.insert(no, ModelAlert { version, published_at, expires, mode, parts, notified });

@@ -352,7 +352,11 @@ impl Index {
         }
         // Those aside count as having passed over their block wherever that is now.
         let border = self.border;
-        let below = if self.moved == 1 { 0 } else { (((self.moved - 1) as u128) << 64).div_ceil(self.old.blocks as u128) as u64 };
+        let below = if self.moved == 1 {
+            0
+        } else {
+            (((self.moved - 1) as u128) << 64).div_ceil(self.old.blocks as u128) as u64
+        };
         if !self.aside.is_empty() {
             let moved: Vec<(u64, u32)> = self
                 .aside
@@ -434,12 +438,12 @@ mod tests {
 
         /// All hashes in one block, so that lines are full and some entries stand aside.
         #[test]
-        fn it_is_a_map_even_where_all_collide(steps in prop::collection::vec((0..1_200_usize, any::<bool>()), 3_000)) {
-            let devices: Vec<u64> = (0..1_200).collect();
+        fn it_is_a_map_even_where_all_collide(steps in prop::collection::vec((0..1_700_usize, prop::bool::weighted(0.7)), 5_000)) {
+            let devices: Vec<u64> = (0..1_700).collect();
             let rows = rows(&devices);
             let mut index = Index::new(0);
             let mut model = vec![false; devices.len()];
-            let hash = |i: usize| Hash(i as u64 % 5 << 40 | i as u64 % 3);
+            let hash = |i: usize| Hash(((i as u64 % 5) << 40) | (i as u64 % 3));
             for (i, add) in steps {
                 if add != model[i] {
                     model[i] = add;

@@ -91,9 +91,8 @@ impl<T: FromBytes + IntoBytes> Region<T> {
         self.zero(whole_to..to);
         // SAFETY: the range lies in our mapping, on page borders; private anonymous pages read as
         // zero afterwards.
-        let given = unsafe {
-            mm::madvise(self.byte_at(whole_from), whole_to - whole_from, Advice::LinuxDontNeed)
-        };
+        let given =
+            unsafe { mm::madvise(self.byte_at(whole_from), whole_to - whole_from, Advice::LinuxDontNeed) };
         if given.is_err() {
             self.zero(whole_from..whole_to);
         }
@@ -268,9 +267,12 @@ mod tests {
         let mut region = Region::<u32>::zeroed(12_000_000);
         region.iter_mut().zip(1..).for_each(|(x, n)| *x = n);
         region.release(1_000..9_000_001);
-        assert!(region.iter().zip(1_u32..).all(|(x, n)| {
-            *x == if (1_001..=9_000_001).contains(&n) { 0 } else { n }
-        }));
+        assert!(
+            region
+                .iter()
+                .zip(1_u32..)
+                .all(|(x, n)| { *x == if (1_001..=9_000_001).contains(&n) { 0 } else { n } })
+        );
         region.shrink_to(9_500_000);
         region.grow_to(12_000_000);
         assert!(region[9_500_000..].iter().all(|x| *x == 0));

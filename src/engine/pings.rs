@@ -128,8 +128,7 @@ impl Partition {
                 self.pass_ping(ping, time.base, out);
             }
             // Times that are easy cannot overflow.
-            if ms <= time.easy_ms
-                && self.stay(staging.guesses[n % RING], ping, time.base.0.wrapping_add(ms))
+            if ms <= time.easy_ms && self.stay(staging.guesses[n % RING], ping, time.base.0.wrapping_add(ms))
             {
                 counts.accepted += 1;
                 continue;

@@ -143,7 +143,11 @@ impl KnownFrom {
     /// Whether a row is known.
     #[inline]
     pub(super) fn knows(self, devices: &Devices, ix: BucketIx, row: Row) -> bool {
-        if row.time() != 0 { self.has(row.time()) } else { self.max_age.knows(devices.time_of(ix, row), self.clock) }
+        if row.time() != 0 {
+            self.has(row.time())
+        } else {
+            self.max_age.knows(devices.time_of(ix, row), self.clock)
+        }
     }
 }
 

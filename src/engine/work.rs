@@ -182,7 +182,13 @@ impl Partition {
     }
 
     /// Goes on with a bucket that is too large for one go; says whether it is done.
-    fn scan_pages(&mut self, scan: &mut Scan, scene: &mut Scene, budget: &mut usize, out: &mut Output) -> bool {
+    fn scan_pages(
+        &mut self,
+        scan: &mut Scan,
+        scene: &mut Scene,
+        budget: &mut usize,
+        out: &mut Output,
+    ) -> bool {
         let pages = self.devices.cells.bucket(scene.ix).pages.len() as u32;
         let mut left = scan.pages_left.map_or(pages, |left| left.min(pages));
         while left > 0 {
@@ -318,13 +324,7 @@ impl Partition {
             last = (new != LocalSet::SPILLED).then_some((row.set(), new));
         }
     }
-    fn fan_out_slice(
-        &mut self,
-        job: &mut FanOut,
-        event: u32,
-        budget: &mut usize,
-        out: &mut Output,
-    ) -> bool {
+    fn fan_out_slice(&mut self, job: &mut FanOut, event: u32, budget: &mut usize, out: &mut Output) -> bool {
         while job.next < job.end {
             if *budget == 0 {
                 return false;
