@@ -59,3 +59,41 @@ pub struct Match {
     /// The event time of what caused it.
     pub at: EventTime,
 }
+
+/// What the matches of one event have in common where part and stage are the same too: a
+/// [`Match`] without its device. Where very many devices match at once it is kept once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MatchHead {
+    /// The alert, by the order of publication.
+    pub alert: AlertNo,
+    /// The alert's version, counted from 1.
+    pub version: u32,
+    /// What caused it.
+    pub cause: Cause,
+    /// The part that contained the devices, the lowest if several; 0 for `update` and `cancel`.
+    pub part: u8,
+    /// That part's stage at the time.
+    pub stage: u8,
+    /// That stage's radius, km.
+    pub radius_km: f64,
+    /// The event time of what caused it.
+    pub at: EventTime,
+}
+
+impl MatchHead {
+    /// The match of one device.
+    #[inline]
+    pub fn of(&self, device: DeviceId) -> Match {
+        let Self { alert, version, cause, part, stage, radius_km, at } = *self;
+        Match { alert, version, cause, part, stage, radius_km, device, at }
+    }
+}
+
+impl Match {
+    /// What it has in common with others of its event.
+    #[inline]
+    pub fn head(&self) -> MatchHead {
+        let Self { alert, version, cause, part, stage, radius_km, device: _, at } = *self;
+        MatchHead { alert, version, cause, part, stage, radius_km, at }
+    }
+}

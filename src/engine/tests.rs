@@ -56,8 +56,8 @@ fn part(km: i32, start: EventTime) -> PartSpec<PreparedArea> {
 
 /// Runs the steps; `sliced` leaves scans to the `Work` steps.
 fn run(steps: &[Step], sliced: bool) -> Vec<(EventKey, Match)> {
-    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced });
-    let mut out = Output::keyed();
+    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced, seed: 1 });
+    let mut out = Output::default();
     let mut now = START;
     let mut alerts = [(false, false, 1u32, START); 3];
     for (index, step) in steps.iter().enumerate() {
@@ -107,7 +107,7 @@ fn run(steps: &[Step], sliced: bool) -> Vec<(EventKey, Match)> {
     }
     partition.stages_through(now.plus_ms(MINUTE_MS), &mut out);
     partition.finish(&mut out);
-    let mut all: Vec<_> = out.keys.iter().copied().zip(out.matches.iter().copied()).collect();
+    let mut all: Vec<_> = out.iter().collect();
     all.sort_by_key(|(key, m)| (*key, m.alert, m.cause, m.device));
     all
 }
@@ -136,8 +136,8 @@ proptest! {
 /// no older than the alert.
 #[test]
 fn a_late_ping_is_judged_at_its_turn() {
-    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced: false });
-    let mut out = Output::keyed();
+    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced: false, seed: 1 });
+    let mut out = Output::default();
     let expires = START.plus_ms(50 * MINUTE_MS);
     let kind = DirectiveKind::Publish { part: part(0, START), uncertainty: Uncertainty::Centre, expires };
     partition.order(&Order { at: START, alert: AlertNo(0), kind }, 0, &mut out);
@@ -147,10 +147,7 @@ fn a_late_ping_is_judged_at_its_turn() {
         let ping = Ping { device: DeviceId(device), at, position: east(km), accuracy_m: 0 };
         let row = PingRow::write(&ping, at).unwrap();
         partition.pings(PingClock::Event { numbers: &[] }, at, &[row], &mut out);
-        out.matches
-            .iter()
-            .map(|m| (m.device.0, m.stage, m.at.ms_since(START) / MINUTE_MS))
-            .collect::<Vec<_>>()
+        out.iter().map(|(_, m)| (m.device.0, m.stage, m.at.ms_since(START) / MINUTE_MS)).collect::<Vec<_>>()
     };
     // Stage 1 (20 km) is active at minute 40: it judges the ping of minute 10, too.
     assert_eq!(send(1, 10, 15), [(1, 1, 10)]);
@@ -163,8 +160,8 @@ fn a_late_ping_is_judged_at_its_turn() {
 /// A stale ping is dropped: the device stays where its newest ping put it, whatever comes later.
 #[test]
 fn a_stale_ping_moves_nobody() {
-    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced: false });
-    let mut out = Output::keyed();
+    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced: false, seed: 1 });
+    let mut out = Output::default();
     let send = |partition: &mut Partition, out: &mut Output, minute: i64, km| {
         let at = START.plus_ms(minute * MINUTE_MS);
         let ping = Ping { device: DeviceId(1), at, position: east(km), accuracy_m: 0 };
@@ -178,9 +175,9 @@ fn a_stale_ping_moves_nobody() {
     let expires = at.plus_ms(60 * MINUTE_MS);
     let kind = DirectiveKind::Publish { part: part(0, at), uncertainty: Uncertainty::Centre, expires };
     partition.order(&Order { at, alert: AlertNo(0), kind }, 0, &mut out);
-    assert_eq!(out.matches.len(), 0, "it stands 50 km away");
+    assert_eq!(out.len(), 0, "it stands 50 km away");
     assert_eq!(send(&mut partition, &mut out, 9, 0), (0, 1), "and enters by no stale ping");
-    assert_eq!(out.matches.len(), 0);
+    assert_eq!(out.len(), 0);
     assert_eq!(send(&mut partition, &mut out, 10, 0), (1, 0), "of two of one time the later arrival wins");
-    assert_eq!(out.matches.len(), 1);
+    assert_eq!(out.len(), 1);
 }

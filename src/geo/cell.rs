@@ -14,7 +14,7 @@
 
 use h3o::{CellIndex, LatLng, Resolution};
 
-use super::geodesic::{Spot, geodesic_to};
+use super::geodesic::{Spot, geodesic_m, geodesic_to};
 use super::hex::{HexKey, hex_keys};
 use crate::domain::Position;
 
@@ -45,17 +45,35 @@ pub struct CellBound {
 impl CellBound {
     /// The bound of a cell (of any resolution).
     pub fn of(cell: CellIndex) -> Self {
-        let middle = LatLng::from(cell);
-        #[expect(clippy::expect_used, reason = "h3o's longitudes and latitudes stay in their ranges")]
-        let centre =
-            Position::from_degrees(middle.lat(), middle.lng()).expect("the centre of a cell is a position");
+        let wide = Self::wide(cell, 0.0);
+        let centre = wide.centre.position();
         let reach = cell
             .boundary()
             .iter()
             .map(|vertex| geodesic_to(centre, vertex.lat(), vertex.lng()).0)
             .fold(0.0, f64::max);
         let stretch = if cell.resolution() < Resolution::Four { 1.02 } else { 1.001 };
-        Self { centre: Spot::new(centre), radius_m: reach * stretch + 1.0 }
+        wide.with_radius(reach * stretch + 1.0)
+    }
+
+    /// A bound with a radius that is known to be enough. Costs no geodesic.
+    pub fn wide(cell: CellIndex, radius_m: f64) -> Self {
+        let middle = LatLng::from(cell);
+        #[expect(clippy::expect_used, reason = "h3o's longitudes and latitudes stay in their ranges")]
+        let centre =
+            Position::from_degrees(middle.lat(), middle.lng()).expect("the centre of a cell is a position");
+        Self { centre: Spot::new(centre), radius_m }
+    }
+
+    /// The same centre with another radius, metres.
+    pub fn with_radius(self, radius_m: f64) -> Self {
+        Self { radius_m, ..self }
+    }
+
+    /// A radius with which this bound holds every position of another, metres.
+    pub fn radius_to_hold(&self, other: &Self) -> f64 {
+        // A millimetre covers the error of the geodesic (15 nm).
+        geodesic_m(self.centre.position(), other.centre.position()) + other.radius_m + 1e-3
     }
 
     /// The centre, rounded to a position.

@@ -77,12 +77,13 @@ impl SameCell {
         // Differences need 33 bits and sums of products 49.
         let dlat = i64::from(lat_e7) - i64::from(self.lat_e7);
         let dlon = i64::from(lon_e7) - i64::from(self.lon_e7);
-        let [a, b, c] = self.slabs.map(|slab| {
+        let within = |slab: &Slab| {
             let sum = (i64::from(slab.a) * dlat + i64::from(slab.b) * dlon) >> SHIFT;
             // What lies below wraps around and is larger than every width.
             (sum - i64::from(slab.low)) as u64 <= u64::from(slab.width)
-        });
-        a & b & c
+        };
+        let [a, b, c] = &self.slabs;
+        within(a) & within(b) & within(c)
     }
 
     /// With bounds that keep `margin` from the border; tests plant a wrong one.

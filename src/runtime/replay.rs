@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{
     ActionSource, AlertInfo, ClockMode, EventKey, IngestSession, MatchSink, NamespaceConfig, NamespaceIx,
-    Runtime, RuntimeConfig, SessionRefused, lock,
+    Output, Runtime, RuntimeConfig, SessionRefused, lock,
 };
 use crate::domain::{AlertNo, EventTime, Match, Ping, PingCounts, PingRow};
 use crate::limits::{REPLAY_BATCH_PINGS, REPLAY_EPOCH_PINGS};
@@ -66,8 +66,8 @@ impl MatchSink for Collector {
         lock(&self.0).alerts.insert(info.no, Arc::clone(info));
     }
 
-    fn matches(&self, _: NamespaceIx, matches: &[Match], keys: &[EventKey]) {
-        lock(&self.0).matches.extend(keys.iter().copied().zip(matches.iter().copied()));
+    fn matches(&self, _: NamespaceIx, matches: &Output) {
+        lock(&self.0).matches.extend(matches.iter());
     }
 }
 

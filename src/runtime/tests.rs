@@ -7,7 +7,9 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use super::*;
-use crate::domain::{Area, Cause, DirectiveKind, Ping, PingReject, Position, Shape, StageSpec, Stages};
+use crate::domain::{
+    Area, Cause, DeviceId, DirectiveKind, Match, Ping, PingReject, Position, Shape, StageSpec, Stages,
+};
 
 /// Far longer than any machine takes: only a defect reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,10 +19,9 @@ struct Teller(Sender<(NamespaceIx, Match)>);
 impl MatchSink for Teller {
     fn alert(&self, _: &Arc<AlertInfo>) {}
 
-    fn matches(&self, namespace: NamespaceIx, matches: &[Match], keys: &[EventKey]) {
-        assert!(keys.is_empty(), "the wall clock names no events");
-        for found in matches {
-            self.0.send((namespace, *found)).unwrap();
+    fn matches(&self, namespace: NamespaceIx, matches: &Output) {
+        for (_, found) in matches.iter() {
+            self.0.send((namespace, found)).unwrap();
         }
     }
 }

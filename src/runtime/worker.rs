@@ -4,6 +4,7 @@
 //! then stages that are due, then a slice of work, then pings.
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,8 +12,9 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use super::clock::WallClock;
-use super::queue::{PingTask, QueueEnd, Task};
+use super::queue::{BatchTask, PingTask, QueueEnd, Task};
 use super::{ClockMode, MatchSink, NamespaceIx, RuntimeConfig};
+use crate::domain::{PingReject, PingRow};
 use crate::engine::{Count, Output, Partition, PartitionConfig, PingClock};
 use crate::limits::SCAN_SLICE_DEVICES;
 
@@ -28,6 +30,8 @@ struct Worker {
     mode: ClockMode,
     skew_ms: i64,
     previews: VecDeque<Preview>,
+    /// The pings of a batch while it is applied.
+    rows: Vec<PingRow>,
 }
 
 struct Preview {
@@ -44,15 +48,17 @@ pub(super) fn spawn(
     sink: Arc<dyn MatchSink>,
     clock: Arc<WallClock>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let machine = |max_age| Partition::new(PartitionConfig { max_age, sliced: config.sliced });
+    let seed = std::hash::RandomState::new().hash_one(end.index);
+    let machine = |max_age| Partition::new(PartitionConfig { max_age, sliced: config.sliced, seed });
     let mut worker = Worker {
         machines: config.namespaces.iter().map(|ns| machine(ns.max_age)).collect(),
-        out: if config.clock == ClockMode::Event { Output::keyed() } else { Output::default() },
+        out: Output::default(),
         sink,
         clock,
         mode: config.clock,
         skew_ms: config.clock_skew_ms,
         previews: VecDeque::new(),
+        rows: Vec::new(),
     };
     std::thread::Builder::new()
         .name(format!("partition-{}", end.index))
@@ -176,6 +182,7 @@ impl Worker {
     fn apply(&mut self, task: Task) {
         match task {
             Task::Pings(task) => self.pings(&task),
+            Task::Batch(task) => self.batch(&task),
             Task::Order { order, index } => self.on_each(|machine, out| machine.order(&order, index, out)),
             Task::Passed { through } => self.on_each(|machine, out| machine.stages_through(through, out)),
             Task::Preview { part, mode, reply } => {
@@ -202,6 +209,18 @@ impl Worker {
         task.ticket.part_applied(&counts);
     }
 
+    /// Pings that no other thread has looked at. Wall clock only.
+    fn batch(&mut self, task: &BatchTask) {
+        let clock = PingClock::Wall { now: self.clock.now(), skew_ms: self.skew_ms };
+        let Some(machine) = self.machines.get_mut(usize::from(task.namespace.0)) else { return };
+        let strangers = task.batch.own_rows_into(&mut self.rows);
+        let mut counts = machine.pings(clock, task.batch.base(), &self.rows, &mut self.out);
+        counts.rejected[PingReject::Partition as usize] += strangers as u64;
+        self.hand_on(task.namespace);
+        // Only now: `applied` says that the matches are with the log.
+        task.ticket.part_applied(&counts);
+    }
+
     fn on_each(&mut self, mut act: impl FnMut(&mut Partition, &mut Output)) {
         for i in 0..self.machines.len() {
             act(&mut self.machines[i], &mut self.out);
@@ -210,8 +229,8 @@ impl Worker {
     }
 
     fn hand_on(&mut self, namespace: NamespaceIx) {
-        if !self.out.matches.is_empty() {
-            self.sink.matches(namespace, &self.out.matches, &self.out.keys);
+        if !self.out.is_empty() {
+            self.sink.matches(namespace, &self.out);
             self.out.clear();
         }
     }

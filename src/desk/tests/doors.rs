@@ -6,10 +6,10 @@ use super::*;
 use crate::access::{Grant, Role};
 use crate::desk::state::State;
 use crate::desk::{Desk, DeskError, ReplayActions, ReportNo};
-use crate::domain::{Match, MaxAge, Namespace};
+use crate::domain::{MaxAge, Namespace};
 use crate::files::TimedAction;
 use crate::runtime::{
-    ActionSource, AlertInfo, ClockMode, EventKey, MatchSink, NamespaceConfig, NamespaceIx, Runtime,
+    ActionSource, AlertInfo, ClockMode, MatchSink, NamespaceConfig, NamespaceIx, Output, Runtime,
     RuntimeConfig,
 };
 
@@ -21,7 +21,7 @@ impl MatchSink for Versions {
     fn alert(&self, info: &Arc<AlertInfo>) {
         self.0.lock().unwrap().push((info.id.to_string(), info.version));
     }
-    fn matches(&self, _: NamespaceIx, _: &[Match], _: &[EventKey]) {}
+    fn matches(&self, _: NamespaceIx, _: &Output) {}
 }
 
 fn desk_on(clock: ClockMode) -> (Desk, Runtime, Arc<Versions>) {
