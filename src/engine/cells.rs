@@ -21,7 +21,7 @@ use h3o::{CellIndex, Resolution};
 
 use super::rows::{PageNo, Row};
 use super::scan::PartSet;
-use super::sets::{LocalSet, SetId, Sets};
+use super::sets::{LOCAL_SETS_MAX, LocalSet, SetId, Sets};
 use super::standing::{Alert, Standing};
 use crate::domain::{AlertNo, EventTime, Position};
 use crate::geo::{CellBound, CellClass, Decider, Decision, HexKey, SameCell, Spot, cell_of};
@@ -119,8 +119,9 @@ pub(super) struct End {
     pub(super) len: u32,
     /// The last page, where there are rows.
     pub(super) page: PageNo,
-    /// The first of the bucket's list of sets, or `UNUSED`.
+    /// The first of the bucket's list of sets, or `UNUSED`, and how many rows have it.
     set: SetId,
+    set_users: u32,
 }
 
 #[derive(Debug)]
@@ -138,8 +139,8 @@ pub(super) struct Bucket {
     pub(super) unlaid: Vec<AlertNo>,
     /// The notified sets of its rows, by their numbers here. Change it by `Cells::set_at` only.
     sets: Vec<SetId>,
-    /// Length of `sets` at which those without a row are sought.
-    pub(super) sets_full: u32,
+    /// How many rows have each; that of the first stands in [`End`].
+    users: Vec<u32>,
 }
 
 impl Bucket {
@@ -342,7 +343,7 @@ impl Cells {
         // Resolution 5 has 2,016,842 cells; with three classes the index fits in 32 bits.
         let ix = BucketIx(self.buckets.len() as u32);
         self.hot.push(Hot { same: SameCell::NEVER, class, quiet: u64::MAX, base_ms: base.0 });
-        self.ends.push(End { len: 0, page: PageNo::default(), set: SetId::UNUSED });
+        self.ends.push(End { len: 0, page: PageNo::default(), set: SetId::UNUSED, set_users: 0 });
         self.buckets.push(Bucket {
             cell,
             bound: CellBound::wide(cell, RADIUS_M_MAX),
@@ -352,7 +353,7 @@ impl Cells {
             over: Vec::new(),
             unlaid: Vec::new(),
             sets: Vec::new(),
-            sets_full: SETS_FULL_FIRST,
+            users: Vec::new(),
         });
         ix
     }
@@ -500,6 +501,7 @@ impl Cells {
         let n = usize::from(local.0);
         if n == bucket.sets.len() {
             bucket.sets.push(SetId::UNUSED);
+            bucket.users.push(0);
         }
         let old = std::mem::replace(&mut bucket.sets[n], set);
         if n == 0 {
@@ -513,13 +515,49 @@ impl Cells {
         old
     }
 
-    /// A set's number in a bucket's list, if it is there.
+    /// A row of this bucket gets a set: its number in the list, where it has room.
     #[inline]
-    pub(super) fn find_set(&self, ix: BucketIx, set: SetId) -> Option<LocalSet> {
-        if self.ends[ix.0 as usize].set == set {
+    pub(super) fn use_set(&mut self, ix: BucketIx, set: SetId, sets: &mut Sets) -> Option<LocalSet> {
+        let end = &mut self.ends[ix.0 as usize];
+        if end.set == set {
+            end.set_users += 1;
             return Some(LocalSet(0));
         }
-        self.buckets[ix.0 as usize].sets.iter().position(|held| *held == set).map(|n| LocalSet(n as u16))
+        let bucket = &mut self.buckets[ix.0 as usize];
+        let local = match bucket.sets.iter().position(|held| *held == set) {
+            Some(n) => LocalSet(n as u16),
+            None => {
+                let unused = bucket.sets.iter().position(|held| *held == SetId::UNUSED);
+                let n = unused.unwrap_or(bucket.sets.len());
+                if n >= LOCAL_SETS_MAX {
+                    return None;
+                }
+                sets.keep(set);
+                let local = LocalSet(n as u16);
+                self.set_at(ix, local, set, sets);
+                local
+            }
+        };
+        *self.users_of(ix, local) += 1;
+        Some(local)
+    }
+
+    fn users_of(&mut self, ix: BucketIx, local: LocalSet) -> &mut u32 {
+        match local.0 {
+            0 => &mut self.ends[ix.0 as usize].set_users,
+            n => &mut self.buckets[ix.0 as usize].users[usize::from(n)],
+        }
+    }
+
+    /// A row of this bucket that has a set of its list gives it up.
+    #[inline]
+    pub(super) fn unuse_set(&mut self, ix: BucketIx, local: LocalSet, sets: &mut Sets) {
+        let users = self.users_of(ix, local);
+        *users -= 1;
+        if *users == 0 {
+            let old = self.set_at(ix, local, SetId::UNUSED, sets);
+            sets.drop(old);
+        }
     }
 
     /// The set of a number in a bucket's list.
@@ -543,10 +581,6 @@ impl Cells {
 fn number(key: HexKey, class: AccuracyClass) -> u32 {
     key.get() << 2 | u32::from(class.0)
 }
-
-/// Length of a bucket's list of sets at which it is first looked through.
-/// In tests few, so that it happens.
-pub(super) const SETS_FULL_FIRST: u32 = if cfg!(test) { 3 } else { 32 };
 
 fn told_all(bucket: &Bucket, set: SetId, sets: &Sets) -> bool {
     set == SetId::UNUSED || bucket.over.iter().all(|over| sets.has(set, over.alert))

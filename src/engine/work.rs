@@ -307,23 +307,22 @@ impl Partition {
     fn tell_rows(&mut self, alert: AlertNo, scene: &Scene, place: usize, told: u64) {
         let (page, _) = self.page_of(scene.ix, place);
         let mut left = told;
-        let mut last = None;
+        let mut last: Option<(SetId, RowNo)> = None;
         while left != 0 {
             let no = page.row(left.trailing_zeros());
             left &= left - 1;
-            let row = self.devices.rows.row(no);
+            let set = self.devices.set_of(scene.ix, self.devices.rows.row(no));
             // Neighbours mostly share a set.
-            if let Some((old, new)) = last
-                && old == row.set()
-            {
-                self.devices.rows.write(no, row.with_set(new));
-                continue;
+            match last {
+                Some((same, like)) if same == set => self.devices.share_set(scene.ix, no, like),
+                _ => {
+                    self.devices.notify(scene.ix, no, alert);
+                    last = Some((set, no));
+                }
             }
-            self.devices.notify(scene.ix, no, alert);
-            let new = self.devices.rows.row(no).set();
-            last = (new != LocalSet::SPILLED).then_some((row.set(), new));
         }
     }
+
     fn fan_out_slice(&mut self, job: &mut FanOut, event: u32, budget: &mut usize, out: &mut Output) -> bool {
         while job.next < job.end {
             if *budget == 0 {
