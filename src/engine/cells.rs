@@ -112,17 +112,23 @@ impl Hot {
     }
 }
 
-/// Where a bucket ends: what moves of devices read and write of it.
+/// Where a bucket ends, and its first notified sets: what moves of devices read and write.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 pub(super) struct End {
     /// Rows.
     pub(super) len: u32,
     /// The last page, where there are rows.
     pub(super) page: PageNo,
-    /// The first of the bucket's list of sets, or `UNUSED`, and how many rows have it.
-    set: SetId,
-    set_users: u32,
+    /// The first sets of the bucket's list, each `UNUSED` or a set, and how many rows have it.
+    sets: [SetId; SETS_AT_END],
+    users: [u32; SETS_AT_END],
 }
+
+/// Sets of a bucket's list that stand in its end; most buckets have no more.
+const SETS_AT_END: usize = 6;
+
+const _: () = assert!(size_of::<End>() == 64);
 
 #[derive(Debug)]
 pub(super) struct Bucket {
@@ -137,18 +143,11 @@ pub(super) struct Bucket {
     pub(super) over: Vec<Over>,
     /// Alerts that have changed, and whose parts here are not yet worked out.
     pub(super) unlaid: Vec<AlertNo>,
-    /// The notified sets of its rows, by their numbers here. Change it by `Cells::set_at` only.
-    sets: Vec<SetId>,
-    /// How many rows have each; that of the first stands in [`End`].
-    users: Vec<u32>,
+    /// The rest of its list of sets, after those in its [`End`], with their users.
+    more_sets: Vec<(SetId, u32)>,
 }
 
 impl Bucket {
-    /// The notified sets of its rows, by their numbers here.
-    pub(super) fn sets(&self) -> &[SetId] {
-        &self.sets
-    }
-
     fn range_of(&self, alert: AlertNo) -> Range<usize> {
         let start = self.over.partition_point(|o| o.alert < alert);
         start..start + self.over[start..].partition_point(|o| o.alert == alert)
@@ -343,7 +342,7 @@ impl Cells {
         // Resolution 5 has 2,016,842 cells; with three classes the index fits in 32 bits.
         let ix = BucketIx(self.buckets.len() as u32);
         self.hot.push(Hot { same: SameCell::NEVER, class, quiet: u64::MAX, base_ms: base.0 });
-        self.ends.push(End { len: 0, page: PageNo::default(), set: SetId::UNUSED, set_users: 0 });
+        self.ends.push(End { len: 0, page: PageNo::default(), sets: [SetId::UNUSED; SETS_AT_END], users: [0; SETS_AT_END] });
         self.buckets.push(Bucket {
             cell,
             bound: CellBound::wide(cell, RADIUS_M_MAX),
@@ -352,8 +351,7 @@ impl Cells {
             pages: Vec::new(),
             over: Vec::new(),
             unlaid: Vec::new(),
-            sets: Vec::new(),
-            users: Vec::new(),
+            more_sets: Vec::new(),
         });
         ix
     }
@@ -489,25 +487,44 @@ impl Cells {
         } else if bucket.over.is_empty() {
             u64::MAX
         } else {
-            let numbers = 0..bucket.sets.len().min(63);
-            numbers.filter(|n| told_all(bucket, bucket.sets[*n], sets)).fold(0, |bits, n| bits | 1 << n)
+            let told = self.sets_of(ix).take(63).filter(|(_, set)| told_all(bucket, *set, sets));
+            told.fold(0, |bits, (local, _)| bits | 1 << local.0)
         };
         self.hot[ix.0 as usize].quiet = quiet;
+    }
+
+    /// A bucket's list of sets.
+    pub(super) fn sets_of(&self, ix: BucketIx) -> impl Iterator<Item = (LocalSet, SetId)> {
+        let first = self.ends[ix.0 as usize].sets.iter();
+        let more = self.buckets[ix.0 as usize].more_sets.iter().map(|(set, _)| set);
+        first.chain(more).zip(0..).map(|(set, n)| (LocalSet(n), *set))
+    }
+
+    /// The set of a number in a bucket's list.
+    #[inline]
+    pub(super) fn set(&self, ix: BucketIx, local: LocalSet) -> SetId {
+        let n = usize::from(local.0);
+        match self.ends[ix.0 as usize].sets.get(n) {
+            Some(set) => *set,
+            None => self.buckets[ix.0 as usize].more_sets[n - SETS_AT_END].0,
+        }
     }
 
     /// Puts a set into a bucket's list, at a place in it or at its end; returns what was there.
     pub(super) fn set_at(&mut self, ix: BucketIx, local: LocalSet, set: SetId, sets: &Sets) -> SetId {
         let bucket = &mut self.buckets[ix.0 as usize];
         let n = usize::from(local.0);
-        if n == bucket.sets.len() {
-            bucket.sets.push(SetId::UNUSED);
-            bucket.users.push(0);
-        }
-        let old = std::mem::replace(&mut bucket.sets[n], set);
-        if n == 0 {
-            self.ends[ix.0 as usize].set = set;
-        }
-        if !bucket.over.is_empty() && bucket.unlaid.is_empty() && n < 63 {
+        let place = match self.ends[ix.0 as usize].sets.get_mut(n) {
+            Some(place) => place,
+            None => {
+                if n - SETS_AT_END == bucket.more_sets.len() {
+                    bucket.more_sets.push((SetId::UNUSED, 0));
+                }
+                &mut bucket.more_sets[n - SETS_AT_END].0
+            }
+        };
+        let old = std::mem::replace(place, set);
+        if self.hot[ix.0 as usize].quiet != u64::MAX && bucket.unlaid.is_empty() && n < 63 {
             let told = told_all(bucket, set, sets);
             let quiet = &mut self.hot[ix.0 as usize].quiet;
             *quiet = *quiet & !(1 << n) | u64::from(told) << n;
@@ -519,33 +536,40 @@ impl Cells {
     #[inline]
     pub(super) fn use_set(&mut self, ix: BucketIx, set: SetId, sets: &mut Sets) -> Option<LocalSet> {
         let end = &mut self.ends[ix.0 as usize];
-        if end.set == set {
-            end.set_users += 1;
-            return Some(LocalSet(0));
+        if let Some(n) = end.sets.iter().position(|held| *held == set) {
+            end.users[n] += 1;
+            return Some(LocalSet(n as u16));
         }
-        let bucket = &mut self.buckets[ix.0 as usize];
-        let local = match bucket.sets.iter().position(|held| *held == set) {
-            Some(n) => LocalSet(n as u16),
-            None => {
-                let unused = bucket.sets.iter().position(|held| *held == SetId::UNUSED);
-                let n = unused.unwrap_or(bucket.sets.len());
-                if n >= LOCAL_SETS_MAX {
-                    return None;
-                }
-                sets.keep(set);
-                let local = LocalSet(n as u16);
-                self.set_at(ix, local, set, sets);
-                local
-            }
-        };
+        let local = self.find_or_add(ix, set, sets)?;
         *self.users_of(ix, local) += 1;
         Some(local)
     }
 
+    #[inline(never)]
+    fn find_or_add(&mut self, ix: BucketIx, set: SetId, sets: &mut Sets) -> Option<LocalSet> {
+        let more = &self.buckets[ix.0 as usize].more_sets;
+        if let Some(n) = more.iter().position(|(held, _)| *held == set) {
+            return Some(LocalSet((n + SETS_AT_END) as u16));
+        }
+        let end = SETS_AT_END + more.len();
+        let unused = self.sets_of(ix).find(|(_, held)| *held == SetId::UNUSED).map(|(local, _)| local);
+        let local = match unused {
+            Some(local) => local,
+            None if end >= LOCAL_SETS_MAX => return None,
+            None => LocalSet(end as u16),
+        };
+        sets.keep(set);
+        self.set_at(ix, local, set, sets);
+        Some(local)
+    }
+
+    #[inline]
     fn users_of(&mut self, ix: BucketIx, local: LocalSet) -> &mut u32 {
-        match local.0 {
-            0 => &mut self.ends[ix.0 as usize].set_users,
-            n => &mut self.buckets[ix.0 as usize].users[usize::from(n)],
+        let n = usize::from(local.0);
+        if n < SETS_AT_END {
+            &mut self.ends[ix.0 as usize].users[n]
+        } else {
+            &mut self.buckets[ix.0 as usize].more_sets[n - SETS_AT_END].1
         }
     }
 
@@ -557,15 +581,6 @@ impl Cells {
         if *users == 0 {
             let old = self.set_at(ix, local, SetId::UNUSED, sets);
             sets.drop(old);
-        }
-    }
-
-    /// The set of a number in a bucket's list.
-    #[inline]
-    pub(super) fn set(&self, ix: BucketIx, local: LocalSet) -> SetId {
-        match local.0 {
-            0 => self.ends[ix.0 as usize].set,
-            n => self.buckets[ix.0 as usize].sets[usize::from(n)],
         }
     }
 

@@ -275,13 +275,13 @@ impl Devices {
     /// An alert was cancelled and has nothing more to tell: it is taken out of all sets.
     pub(super) fn forget_alert(&mut self, alert: AlertNo) {
         for ix in (0..self.cells.len()).map(|ix| BucketIx(ix as u32)) {
-            for n in 0..self.cells.bucket(ix).sets().len() {
-                let (local, set) = (LocalSet(n as u16), self.cells.bucket(ix).sets()[n]);
-                if set != SetId::UNUSED && self.sets.has(set, alert) {
-                    let without = self.sets.without(set, alert);
-                    self.cells.set_at(ix, local, without, &self.sets);
-                    self.sets.drop(set);
-                }
+            let held = |cells: &Cells, sets: &Sets| {
+                cells.sets_of(ix).find(|(_, set)| *set != SetId::UNUSED && sets.has(*set, alert))
+            };
+            while let Some((local, set)) = held(&self.cells, &self.sets) {
+                let without = self.sets.without(set, alert);
+                self.cells.set_at(ix, local, without, &self.sets);
+                self.sets.drop(set);
             }
         }
         for set in self.spilled.values_mut() {
