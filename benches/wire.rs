@@ -15,9 +15,9 @@ use hexcast::access::pki;
 use hexcast::client::{Batch, BatchBuilder, Client, Splitter, StartAt, SubscribeEvent, Target};
 use hexcast::delivery::Delivery;
 use hexcast::desk::{Desk, Policies};
-use hexcast::domain::{DeviceId, EventTime, MaxAge, Namespace, Ping, Position};
+use hexcast::domain::{DeviceId, EventTime, MaxAge, Namespace, Offset, Ping, Position};
 use hexcast::quic::{Server, Services};
-use hexcast::runtime::{ClockMode, MatchSink, NamespaceConfig, Runtime, RuntimeConfig};
+use hexcast::runtime::{ClockMode, MatchSink, NamespaceConfig, NamespaceIx, Runtime, RuntimeConfig};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -124,9 +124,10 @@ async fn flood(how: How, server: &Server, pki: &std::path::Path, now: EventTime,
 }
 
 /// An alert over everything: from asking the desk to the partner's last match.
-async fn alert(id: &str, radius_km: u32, server: &Server, pki: &std::path::Path) {
+async fn alert(id: &str, radius_km: u32, server: &Server, delivery: &Arc<Delivery>, pki: &std::path::Path) {
     let partner = Client::connect(server.local_addr(), pki, "partner").await.unwrap();
     let mut subscription = partner.subscribe("default", StartAt::Latest, true).await.unwrap();
+    let end = subscription.terms().end;
     let authority = Client::connect(server.local_addr(), pki, "authority").await.unwrap();
     let mut desk = authority.control().await.unwrap();
     let json = format!(
@@ -134,6 +135,12 @@ async fn alert(id: &str, radius_km: u32, server: &Server, pki: &std::path::Path)
         "area":{{"circle":{{"lat":35.0,"lon":110.0}}}},"policy":{{"stages":[{{"after":"0s","radius_km":{radius_km}}}]}}}}"#
     );
     let begun = Instant::now();
+    let delivery = Arc::clone(delivery);
+    let logged = tokio::spawn(async move {
+        let log = delivery.log(NamespaceIx(0));
+        log.wait_beyond(Offset(end + DEVICES - 1)).await;
+        begun.elapsed()
+    });
     let reading = tokio::spawn(async move {
         let (mut matches, mut first) = (0, None);
         while matches < DEVICES {
@@ -145,11 +152,13 @@ async fn alert(id: &str, radius_km: u32, server: &Server, pki: &std::path::Path)
         (first.unwrap(), begun.elapsed())
     });
     desk.publish(&json, None).await.unwrap();
-    let (first, last) = reading.await.unwrap();
+    let ((first, last), logged) = (reading.await.unwrap(), logged.await.unwrap());
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     println!(
-        "alert to {DEVICES} devices ({radius_km} km): first after {:.1} ms, last after {:.1} ms",
+        "alert to {DEVICES} devices ({radius_km} km): first at the partner after {:.1} ms, all in the log after \
+         {:.1} ms, at the partner after {:.1} ms",
         ms(first),
+        ms(logged),
         ms(last)
     );
 }
@@ -174,7 +183,7 @@ fn main() {
         let runtime = Runtime::start(config, Arc::clone(&delivery) as Arc<dyn MatchSink>).unwrap();
         let now = runtime.now();
         let desk = Arc::new(Desk::new(runtime.clone(), Policies::default()));
-        let services = Services { runtime: runtime.clone(), desk, delivery };
+        let services = Services { runtime: runtime.clone(), desk, delivery: Arc::clone(&delivery) };
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), dir.path(), services).unwrap();
         let how = |name, rows, split, sorted, connections| How { name, rows, split, sorted, connections };
         for how in [
@@ -197,7 +206,7 @@ fn main() {
         pings.send(&builder.take().unwrap()).await.unwrap();
         pings.finish().await.unwrap();
         for id in ["a", "b", "c"] {
-            alert(id, 5_000, &server, dir.path()).await;
+            alert(id, 5_000, &server, &delivery, dir.path()).await;
         }
         server.shutdown().await;
         runtime.stop();

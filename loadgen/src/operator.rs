@@ -69,6 +69,7 @@ pub(crate) async fn send(
     let begun = Instant::now();
     let (mut pings, mut number) = (0, 0);
     // Room for twice the share of a partition: its share is then one batch.
+    let mut full = Vec::new();
     let mut splitter = Splitter::new(stream.terms(), 2 * BATCH_PINGS_MAX as usize);
     while !enough(begun.elapsed(), pings) {
         let intended = match pace {
@@ -83,9 +84,10 @@ pub(crate) async fn send(
         for _ in 0..batch_pings {
             // All of one instant, so that none starts another batch.
             let ping = crowd.ping(at, seconds).context("no devices")?;
-            splitter.push(ping);
+            full.extend(splitter.push(ping));
         }
-        for (batch, target) in splitter.take() {
+        full.extend(splitter.take());
+        for (batch, target) in full.drain(..) {
             number += 1;
             let held = batch.rows.len() as u64;
             pings += held;
