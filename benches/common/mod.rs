@@ -1,88 +1,44 @@
-//! A country for the benches: devices clustered around places, moved by a seed.
+//! What the benches share: a country's pings made outside of the timed region, a partition that is
+//! watched while it takes them, clocks and memory.
+//!
+//! Each bench is a plain program: `cargo bench --bench NAME -- --help` lists its options. Run as a
+//! test (without the `--bench` that `cargo bench` adds) it only shows that it runs.
 
-#![expect(clippy::expect_used, reason = "a bench may stop where its world is wrong")]
+#![allow(dead_code, unused_imports, reason = "no bench uses all of it")]
 #![expect(unreachable_pub, reason = "shared by the benches, each of which is a crate")]
+#![expect(clippy::expect_used, reason = "a bench may stop where its world is wrong")]
 
-use std::sync::Arc;
+mod alerts;
+mod measure;
+mod watched;
+mod world;
 
-use hexcast::domain::AlertNo;
-use hexcast::domain::{
-    Area, DeviceId, DirectiveKind, EventTime, MaxAge, PartSpec, Ping, PingRow, Position, Shape, StageSpec,
-    Stages, Uncertainty,
-};
-use hexcast::engine::{Order, Output, Partition, PartitionConfig, PingClock};
-use hexcast::geo::PreparedArea;
+pub use alerts::{SCAN_KM, cancel, circle, publish, publish_at};
+pub use measure::{Spent, cpu_now, median, processor, rss_bytes};
+pub use watched::{Longest, Watched};
+pub use world::{BATCH, CHUNK, Chunk, START, World};
 
-/// The time of the world.
-pub const NOW: EventTime = EventTime(1_779_000_000_000);
+/// A page-wise allocator: the one that the program runs with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// SplitMix64: enough for placing devices.
-pub struct Dice(pub u64);
+/// Devices of a run that only shows that the bench works.
+pub const DEVICES_OF_A_TEST: u64 = 20_000;
 
-impl Dice {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
+/// A number with commas between its thousands.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
     }
-
-    /// In [0, 1).
-    pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
+    text
 }
 
-/// Where device `i` lives: one of 400 clusters between 22 and 45 N, 100 and 122 E.
-pub fn home(i: u64) -> Position {
-    let mut cluster = Dice(i % 400 * 7919);
-    let (lat, lon) = (22.0 + 23.0 * cluster.unit(), 100.0 + 22.0 * cluster.unit());
-    let mut own = Dice(i);
-    Position::from_degrees(lat + 0.6 * (own.unit() - 0.5), lon + 0.6 * (own.unit() - 0.5)).expect("in range")
-}
-
-/// Device `i` within 10 m of home, as a row of a batch based at [`NOW`].
-pub fn jittered(i: u64, dice: &mut Dice) -> PingRow {
-    let at = home(i);
-    let jitter = |dice: &mut Dice| (dice.unit() * 2_000.0 - 1_000.0) as i32;
-    let position =
-        Position::from_e7(at.lat_e7() + jitter(dice), at.lon_e7() + jitter(dice)).expect("in range");
-    let ping = Ping { device: DeviceId(i), at: NOW, position, accuracy_m: 10 };
-    PingRow::write(&ping, NOW).expect("fits its batch")
-}
-
-/// A partition that knows `devices` devices.
-pub fn populated(devices: u64, sliced: bool) -> Partition {
-    let mut partition = Partition::new(PartitionConfig { max_age: MaxAge::Never, sliced });
-    let mut out = Output::default();
-    let mut dice = Dice(1);
-    let rows: Vec<PingRow> = (0..devices).map(|i| jittered(i, &mut dice)).collect();
-    for batch in rows.chunks(4_096) {
-        partition.pings(wall(), NOW, batch, &mut out);
-    }
-    partition
-}
-
-/// The server's time for a batch.
-pub fn wall() -> PingClock<'static> {
-    PingClock::Wall { now: NOW, skew_ms: 0 }
-}
-
-/// The order to publish a circle.
-pub fn publish(no: u32, lat: f64, lon: f64, radius_km: f64) -> Order {
-    let centre = Position::from_degrees(lat, lon).expect("in range");
-    let area = Area { shapes: vec![Shape::Circle { centre, radius_km: None }] };
-    let part = PartSpec {
-        area: Arc::new(PreparedArea::new(&area).expect("a circle")),
-        start: NOW,
-        stages: Stages::new(&[StageSpec { after_ms: 0, radius_km }]).expect("one stage"),
-        as_drawn: false,
-    };
-    let kind = DirectiveKind::Publish {
-        part,
-        uncertainty: Uncertainty::Intersects,
-        expires: NOW.plus_ms(86_400_000),
-    };
-    Order { at: NOW, alert: AlertNo(no), kind }
+/// Milliseconds.
+pub fn ms(time: std::time::Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
