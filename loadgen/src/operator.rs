@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
-use hexcast::client::{BatchBuilder, Client, Progress};
+use hexcast::client::{Client, Progress, Splitter};
 use hexcast::domain::PingCounts;
 use tokio::sync::watch;
 
@@ -60,7 +60,7 @@ pub(crate) async fn send(
     let mut stream = client.ingest(namespace, "loadgen").await?;
     let batch_pings = match pace {
         Pace::Rate(rate) => (rate / BATCHES_PER_SECOND).clamp(1, BATCH_PINGS_MAX),
-        Pace::Max => BATCH_PINGS_MAX,
+        Pace::Max => BATCH_PINGS_MAX * u64::from(stream.terms().partitions),
     };
     // Never ahead of the server, which would reject what lies in its future.
     let behind_ms = now().ms_since(stream.hello().now()).max(0);
@@ -68,7 +68,9 @@ pub(crate) async fn send(
     let timing = tokio::spawn(time(stream.progress(), Arc::clone(&under_way)));
     let begun = Instant::now();
     let (mut pings, mut number) = (0, 0);
-    let mut builder = BatchBuilder::new(BATCH_PINGS_MAX as usize);
+    // Room for twice the share of a partition: its share is then one batch.
+    let mut full = Vec::new();
+    let mut splitter = Splitter::new(stream.terms(), 2 * BATCH_PINGS_MAX as usize);
     while !enough(begun.elapsed(), pings) {
         let intended = match pace {
             Pace::Rate(rate) => {
@@ -82,13 +84,16 @@ pub(crate) async fn send(
         for _ in 0..batch_pings {
             // All of one instant, so that none starts another batch.
             let ping = crowd.ping(at, seconds).context("no devices")?;
-            builder.push(ping);
+            full.extend(splitter.push(ping));
         }
-        let Some(batch) = builder.take() else { continue };
-        number += 1;
-        pings += batch_pings;
-        lock(&under_way).push_back(Batch { number, pings: batch_pings, intended });
-        stream.send(&batch).await?;
+        full.extend(splitter.take());
+        for (batch, target) in full.drain(..) {
+            number += 1;
+            let held = batch.rows.len() as u64;
+            pings += held;
+            lock(&under_way).push_back(Batch { number, pings: held, intended });
+            stream.send_to(&batch, Some(target)).await?;
+        }
     }
     let counts = stream.finish().await?.counts;
     let took = begun.elapsed();

@@ -8,6 +8,8 @@
 mod grant;
 pub mod pki;
 mod tls;
+mod transport;
 
 pub use grant::{Grant, GrantError, IdentityName, IdentityNameError, Role, RoleError};
 pub use tls::{ALPN, TlsError, client_config, server_config};
+pub use transport::transport;

@@ -18,15 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{
-    ClientConfig, Connection, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt,
-};
+use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, VarInt};
 
 use crate::access;
-use crate::limits::{
-    CONNECTION_IDLE_MS_MAX, CONNECTION_WINDOW_BYTES, HANDSHAKE_MS_MAX, HELLO_MS_MAX, KEEP_ALIVE_MS,
-    SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
-};
+use crate::limits::{HANDSHAKE_MS_MAX, HELLO_MS_MAX};
 use crate::wire::{
     Body, Datum, Encodings, ErrorCode, ErrorFrame, Frame, FrameReader, Hello, HelloReply, Kind,
     PROTOCOL_VERSION, ReadError, Session, SessionTerms, frame_of,
@@ -157,18 +152,8 @@ impl Client {
 fn client_config(tls: rustls::ClientConfig) -> Result<ClientConfig, String> {
     let crypto = QuicClientConfig::try_from(tls).map_err(|why| why.to_string())?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    let mut transport = TransportConfig::default();
-    transport
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
-        .send_window(SEND_WINDOW_BYTES)
-        // Only clients open streams.
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None)
-        .keep_alive_interval(Some(Duration::from_millis(KEEP_ALIVE_MS)))
-        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(CONNECTION_IDLE_MS_MAX))));
-    config.transport_config(Arc::new(transport));
+    // Only clients open streams.
+    config.transport_config(Arc::new(access::transport(0)));
     Ok(config)
 }
 

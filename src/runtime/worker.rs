@@ -213,8 +213,8 @@ impl Worker {
     fn batch(&mut self, task: &BatchTask) {
         let clock = PingClock::Wall { now: self.clock.now(), skew_ms: self.skew_ms };
         let Some(machine) = self.machines.get_mut(usize::from(task.namespace.0)) else { return };
-        let strangers = task.batch.own_rows_into(&mut self.rows);
-        let mut counts = machine.pings(clock, task.batch.base(), &self.rows, &mut self.out);
+        let (rows, strangers) = task.batch.own_rows(&mut self.rows);
+        let mut counts = machine.pings(clock, task.batch.base(), rows, &mut self.out);
         counts.rejected[PingReject::Partition as usize] += strangers as u64;
         self.hand_on(task.namespace);
         // Only now: `applied` says that the matches are with the log.

@@ -37,6 +37,14 @@ pub struct Target {
     pub of: u16,
 }
 
+impl Target {
+    /// Whether a device belongs to it.
+    #[inline]
+    pub fn owns(self, device: DeviceId) -> bool {
+        partition_of(device, u32::from(self.of)) == u32::from(self.partition)
+    }
+}
+
 /// A ping batch as it came, checked; shares the frame's bytes.
 #[derive(Clone, Debug)]
 pub struct PingBatch {
@@ -113,24 +121,23 @@ impl PingBatch {
         buffer
     }
 
-    /// The rows whose devices belong to the batch's target, in place of what `out` held; returns
-    /// how many do not.
-    pub fn own_rows_into(&self, out: &mut Vec<PingRow>) -> usize {
-        out.clear();
-        match (self.in_place(), self.target) {
-            (Some(rows), Some(Target { partition, of })) => {
-                let own = |row: &PingRow| {
-                    partition_of(DeviceId(row.device.get()), u32::from(of)) == u32::from(partition)
-                };
-                out.extend(rows.iter().copied().filter(own));
-                rows.len() - out.len()
+    /// The rows whose devices belong to the batch's target, in place or in `buffer`, and how many
+    /// do not.
+    pub fn own_rows<'a>(&'a self, buffer: &'a mut Vec<PingRow>) -> (&'a [PingRow], usize) {
+        let Some(target) = self.target else { return (self.rows(buffer), 0) };
+        let own = |row: &PingRow| target.owns(DeviceId(row.device.get()));
+        buffer.clear();
+        if let Some(rows) = self.in_place() {
+            if rows.iter().all(own) {
+                return (rows, 0);
             }
-            (Some(rows), None) => {
-                out.extend_from_slice(rows);
-                0
-            }
-            (None, target) => self.decode(target, out),
+            buffer.extend_from_slice(rows);
+        } else if self.decode(Some(target), buffer) == 0 {
+            return (buffer, 0);
         }
+        buffer.retain(own);
+        let strangers = self.count - buffer.len();
+        (buffer, strangers)
     }
 
     fn in_place(&self) -> Option<&[PingRow]> {
