@@ -52,12 +52,19 @@ pub const REPORTS_MAX: usize = 1_000;
 /// Most unconfirmed sighting reports that wait on all alerts. A further one is rejected.
 pub const REPORTS_TOTAL_MAX: usize = 20_000;
 
-/// Matches in one chunk of a match log: the unit that is dropped, and about what a reader copies
-/// under the log's lock (some 320 KiB).
-pub const MATCH_CHUNK: usize = 8_192;
-/// Most matches that all match logs hold in memory (40 bytes each: 640 MiB), shared out evenly
-/// among the namespaces. Beyond it a log drops its oldest chunk; a reader that wanted it is told.
-pub const MATCHES_IN_MEMORY_MAX: usize = 16 << 20;
+/// Most matches in one chunk of a match log: a frame, the unit that is dropped, and the most that a
+/// reader copies under the log's lock (some 256 KiB where runs are long, 1.3 MiB where each match
+/// is a run of its own).
+pub const MATCH_CHUNK: usize = 32_768;
+/// An append of so many matches becomes chunks of its own at once; smaller ones gather in the
+/// open chunk, so that no chunk is nearly empty but the last before a large append.
+pub const MATCH_CHUNK_AT_ONCE: usize = 4_096;
+/// What a chunk costs beside its bytes, at most, for the account of memory.
+pub const MATCH_CHUNK_COST: usize = 256;
+/// Most bytes of all match logs in memory, shared out evenly among the namespaces: 80 million
+/// matches of one alert (8 bytes each), 16 million that come one by one (40 bytes). Beyond it a log
+/// drops its oldest chunk; a reader that wanted it is told.
+pub const MATCH_LOGS_BYTES_MAX: usize = 640 << 20;
 /// Most bytes of JSON of all alert versions kept for subscribers. Beyond it the oldest superseded
 /// versions go first; an alert's newest version always stays.
 pub const ALERT_VERSIONS_BYTES_MAX: usize = 2 << 30;
@@ -92,7 +99,8 @@ const _: () = assert!(
     "the newest versions, which the desk bounds, must fit into what delivery keeps"
 );
 const _: () = assert!(ALERT_JSON_BYTES_MAX < ALERTS_BYTES_MAX, "the largest alert must fit");
-const _: () = assert!(MATCH_CHUNK <= MATCHES_IN_MEMORY_MAX, "a log holds at least a chunk");
+const _: () = assert!(MATCH_CHUNK_AT_ONCE <= MATCH_CHUNK, "what gathers fits a chunk");
+const _: () = assert!(MATCH_COLUMNS_BYTES_MAX < MATCH_LOGS_BYTES_MAX, "a log holds at least a chunk");
 
 /// Longest identity name, bytes: it is a file name and stands in log lines.
 pub const IDENTITY_NAME_BYTES_MAX: usize = 64;
@@ -117,6 +125,11 @@ pub const PING_BATCH_PINGS_MAX: usize = 16_384;
 pub const BATCH_HEAD_BYTES: usize = 24;
 /// Largest ping batch, bytes without the frame's header.
 pub const PING_BATCH_BYTES_MAX: usize = BATCH_HEAD_BYTES + PING_BATCH_PINGS_MAX * 20;
+/// Bytes between the head and the columns of a ping batch by columns.
+pub const PING_COLUMNS_HEAD_BYTES: usize = 32;
+/// Largest ping batch by columns, bytes without the frame's header: no column takes more than in
+/// rows, and eight zero bytes follow.
+pub const PING_COLUMNS_BYTES_MAX: usize = PING_BATCH_BYTES_MAX + PING_COLUMNS_HEAD_BYTES + 8;
 /// Most matches of a frame: 192 KiB. More go into further frames.
 pub const MATCH_BATCH_MATCHES_MAX: usize = 4_096;
 /// Bytes before the rows of a match batch.
@@ -125,6 +138,11 @@ pub const MATCH_HEAD_BYTES: usize = 16;
 pub const MATCH_ROW_BYTES: usize = 48;
 /// Largest match batch, bytes without the frame's header.
 pub const MATCH_BATCH_BYTES_MAX: usize = MATCH_HEAD_BYTES + MATCH_BATCH_MATCHES_MAX * MATCH_ROW_BYTES;
+/// Bytes of a run on the wire: what its matches have in common.
+pub const MATCH_RUN_BYTES: usize = 32;
+/// Largest match batch by columns, bytes without the frame's header: a whole chunk of a log in
+/// which each match is a run of its own.
+pub const MATCH_COLUMNS_BYTES_MAX: usize = 24 + MATCH_CHUNK * (MATCH_RUN_BYTES + 8);
 /// Largest hello or answer to it, bytes: names at their longest fit many times.
 pub const HELLO_BYTES_MAX: usize = 1 << 10;
 /// Largest frame of a few numbers, bytes.
@@ -159,8 +177,9 @@ pub const UNAPPLIED_PINGS_MAX: u32 = 1 << 18;
 /// Batches of one session that are taken and not yet applied. The stream is not read at more.
 pub const UNAPPLIED_BATCHES_MAX: u32 = 1_024;
 /// Versions of alerts that a subscription remembers to have shown. At more it forgets all, and
-/// shows them again.
+/// shows them again. The versions of a chunk of the log fit.
 pub const VERSIONS_SHOWN_MAX: usize = 1 << 16;
+const _: () = assert!(MATCH_CHUNK <= VERSIONS_SHOWN_MAX, "a chunk's versions are remembered");
 /// How long a QUIC handshake may take, ms.
 pub const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// How long a session's hello may take, ms.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use hexcast::client::{Client, StartAt, SubscribeEvent, Subscription};
-use hexcast::domain::{AlertId, AlertNo, Cause, Match};
+use hexcast::domain::{AlertId, AlertNo, Cause, MatchHead};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -74,7 +74,7 @@ async fn read(mut subscription: Subscription, received: Arc<Mutex<Received>>, re
         match event {
             Ok(SubscribeEvent::Alert(content)) => drop(received.names.insert(content.no, content.id)),
             Ok(SubscribeEvent::Matches(matches)) => {
-                matches.iter().for_each(|(_, found)| received.take(found, now));
+                matches.runs().for_each(|(_, head, devices)| received.take(&head, devices.len() as u64, now));
                 reached.send_replace(subscription.next_offset().0);
             }
             Err(why) => {
@@ -86,7 +86,7 @@ async fn read(mut subscription: Subscription, received: Arc<Mutex<Received>>, re
 }
 
 impl Received {
-    fn take(&mut self, found: &Match, now: Instant) {
+    fn take(&mut self, found: &MatchHead, matches: u64, now: Instant) {
         match found.cause {
             Cause::Publish | Cause::Escalation => {
                 let Some(id) = self.names.get(&found.alert) else { return };
@@ -95,10 +95,10 @@ impl Received {
                     first: now,
                     last: now,
                 });
-                arrived.matched += 1;
+                arrived.matched += matches;
                 arrived.last = now;
             }
-            Cause::Enter => self.entered += 1,
+            Cause::Enter => self.entered += matches,
             Cause::Update | Cause::Sighting | Cause::Cancel => {}
         }
     }

@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::args::{ClientArgs, namespace};
 use super::output::note;
 use crate::access::pki;
-use crate::client::{AlertContent, Follow, FollowEvent, StartAt, SubscribeEvent};
-use crate::domain::{AlertId, AlertNo, Match, Namespace, Offset};
+use crate::client::{AlertContent, Follow, FollowEvent, MatchColumns, StartAt, SubscribeEvent};
+use crate::domain::{AlertId, AlertNo, Namespace};
 use crate::files;
 
 /// Prints the matches of a namespace as they come, one JSON object a line, until interrupted.
@@ -100,10 +100,10 @@ impl Lines<'_> {
         self.flush()
     }
 
-    fn matches(&mut self, matches: &[(Offset, Match)]) -> io::Result<()> {
-        for (offset, found) in matches {
+    fn matches(&mut self, matches: &MatchColumns) -> io::Result<()> {
+        for (offset, found) in matches.iter() {
             let Some((id, _)) = self.alerts.get(&found.alert) else { continue };
-            files::write_match_line(&mut self.buffer, found, id, self.namespace, None, Some(*offset))?;
+            files::write_match_line(&mut self.buffer, &found, id, self.namespace, None, Some(offset))?;
         }
         self.flush()
     }

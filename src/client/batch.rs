@@ -1,7 +1,8 @@
 //! Pings gathered into batches.
 
-use crate::domain::{EventTime, Ping, PingRow};
+use crate::domain::{EventTime, Ping, PingRow, partition_of};
 use crate::limits::PING_BATCH_PINGS_MAX;
+use crate::wire::{IngestTerms, Target};
 
 /// Pings as they are sent: 20 bytes each, exact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,38 @@ impl BatchBuilder {
         self.pings.clear();
         (self.earliest, self.latest) = (EventTime(i64::MAX), EventTime(i64::MIN));
         (!rows.is_empty()).then_some(Batch { base, rows })
+    }
+}
+
+/// Gathers pings into batches of one partition each, so that the server need not split them. The
+/// pings of a device stay in their order.
+#[derive(Debug)]
+pub struct Splitter {
+    parts: Vec<BatchBuilder>,
+}
+
+impl Splitter {
+    /// A splitter for a server with these terms, into batches of at most `pings_max` pings.
+    pub fn new(terms: &IngestTerms, pings_max: usize) -> Self {
+        let parts = terms.partitions.clamp(1, u32::from(u16::MAX));
+        Self { parts: (0..parts).map(|_| BatchBuilder::new(pings_max)).collect() }
+    }
+
+    /// Adds a ping. Where a batch is full by it, or it no longer fits one, that batch is returned.
+    pub fn push(&mut self, ping: Ping) -> Option<(Batch, Target)> {
+        let partition = partition_of(ping.device, self.parts.len() as u32) as usize;
+        let of = self.parts.len() as u16;
+        let part = self.parts.get_mut(partition)?;
+        let done = part.push(ping);
+        let done = if done.is_none() && part.is_full() { part.take() } else { done };
+        done.map(|batch| (batch, Target { partition: partition as u16, of }))
+    }
+
+    /// The batches of the pings that wait.
+    pub fn take(&mut self) -> Vec<(Batch, Target)> {
+        let of = self.parts.len() as u16;
+        let parts = self.parts.iter_mut().zip(0..);
+        parts.filter_map(|(part, partition)| Some((part.take()?, Target { partition, of }))).collect()
     }
 }
 

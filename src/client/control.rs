@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{ClientError, Talk, frame, read, unexpected};
 use crate::domain::{CancelReason, EventTime};
-use crate::wire::{Answer, AnswerBody, Ask, HelloReply, Kind, Receipt, Request, Response};
+use crate::wire::{Answer, AnswerBody, Ask, Frame, HelloReply, Kind, Receipt, Request, Response};
 
 /// A session that acts on alerts and asks about them, one request at a time.
 pub struct Control {
@@ -156,8 +156,8 @@ impl Control {
         self.next += 1;
         self.talk.say(&Request { id, ask }).await?;
         let response: Response = match frame(server, self.talk.reader.next().await)? {
-            Some((Kind::Response, content)) => read(server, content)?,
-            Some((kind, _)) => return Err(unexpected(server, &kind)),
+            Some(Frame { kind: Kind::Response, content, .. }) => read(server, &content)?,
+            Some(Frame { kind, .. }) => return Err(unexpected(server, &kind)),
             None => return Err(ClientError::lost(server, &"it ended the session")),
         };
         match response.answer {

@@ -28,18 +28,18 @@ use crate::limits::{
     SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
 };
 use crate::wire::{
-    Body, Datum, ErrorCode, ErrorFrame, FrameReader, Hello, HelloReply, Kind, PROTOCOL_VERSION, ReadError,
-    Session, SessionTerms, frame_of,
+    Body, Datum, Encodings, ErrorCode, ErrorFrame, Frame, FrameReader, Hello, HelloReply, Kind,
+    PROTOCOL_VERSION, ReadError, Session, SessionTerms, frame_of,
 };
 
-pub use batch::{Batch, BatchBuilder};
+pub use batch::{Batch, BatchBuilder, Splitter};
 pub use control::Control;
 pub use error::ClientError;
 pub use follow::{Follow, FollowEvent};
 pub use ingest::{IngestStream, Progress};
 pub use subscribe::{AlertContent, SubscribeEvent, Subscription};
 
-pub use crate::wire::{Clock, IngestTerms, SafeBasis, StartAt, SubscribeTerms};
+pub use crate::wire::{Clock, IngestTerms, MatchColumns, SafeBasis, StartAt, SubscribeTerms, Target};
 
 /// A connection to a server.
 pub struct Client {
@@ -106,7 +106,12 @@ impl Client {
         from: StartAt,
         exercises: bool,
     ) -> Result<Subscription, ClientError> {
-        let session = Session::Subscribe { namespace: namespace.into(), from, exercises };
+        let session = Session::Subscribe {
+            namespace: namespace.into(),
+            from,
+            exercises,
+            encodings: Encodings::ROWS_AND_COLUMNS,
+        };
         let (reply, talk) = self.open(session).await?;
         match reply.terms {
             SessionTerms::Subscribe(terms) => Ok(Subscription::new(terms, talk)),
@@ -141,8 +146,8 @@ impl Client {
         let answer = tokio::time::timeout(Duration::from_millis(HELLO_MS_MAX), talk.reader.next());
         let answer = answer.await.map_err(|_| ClientError::lost(server, &"it does not answer"))?;
         let reply = match frame(server, answer)? {
-            Some((Kind::HelloReply, content)) => read(server, content)?,
-            Some((kind, _)) => return Err(unexpected(server, &kind)),
+            Some(Frame { kind: Kind::HelloReply, content, .. }) => read(server, &content)?,
+            Some(Frame { kind, .. }) => return Err(unexpected(server, &kind)),
             None => return Err(ClientError::lost(server, &"it ended the session")),
         };
         Ok((reply, talk))
@@ -202,13 +207,10 @@ impl Talk {
 }
 
 /// A frame that came, where it is no error frame.
-fn frame(
-    server: SocketAddr,
-    came: Result<Option<(Kind, &[u8])>, ReadError>,
-) -> Result<Option<(Kind, &[u8])>, ClientError> {
+fn frame(server: SocketAddr, came: Result<Option<Frame>, ReadError>) -> Result<Option<Frame>, ClientError> {
     match came {
-        Ok(Some((Kind::Error, content))) => {
-            let error: ErrorFrame = read(server, content)?;
+        Ok(Some(Frame { kind: Kind::Error, content, .. })) => {
+            let error: ErrorFrame = read(server, &content)?;
             Err(ClientError::refused(server, u64::from(error.code), error.message))
         }
         Ok(frame) => Ok(frame),

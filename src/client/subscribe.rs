@@ -1,8 +1,8 @@
 //! Receiving matches.
 
 use super::{ClientError, SubscribeTerms, Talk, frame, read, unexpected};
-use crate::domain::{AlertId, AlertNo, Match, Offset};
-use crate::wire::{AlertContentFrame, CursorAck, Kind, MatchesView};
+use crate::domain::{AlertId, AlertNo, Offset};
+use crate::wire::{AlertContentFrame, CursorAck, Encoding, Frame, Kind, MatchColumns, MatchesView};
 
 /// An alert's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum SubscribeEvent {
     /// that version no more, it is a later one.
     Alert(AlertContent),
     /// Matches, by offset.
-    Matches(Vec<(Offset, Match)>),
+    Matches(MatchColumns),
 }
 
 /// A subscription to a namespace's matches.
@@ -60,8 +60,8 @@ impl Subscription {
         let server = self.talk.server;
         let protocol = |why: String| ClientError::Protocol { server, why };
         match frame(server, self.talk.reader.next().await)? {
-            Some((Kind::AlertContent, content)) => {
-                let content: AlertContentFrame = read(server, content)?;
+            Some(Frame { kind: Kind::AlertContent, content, .. }) => {
+                let content: AlertContentFrame = read(server, &content)?;
                 Ok(SubscribeEvent::Alert(AlertContent {
                     no: AlertNo(content.alert),
                     version: content.version,
@@ -70,14 +70,17 @@ impl Subscription {
                     json: content.json,
                 }))
             }
-            Some((Kind::MatchBatch, content)) => {
-                let view = MatchesView::read(content).map_err(|why| protocol(why.to_string()))?;
-                let matches = view.rows.iter().map(|row| row.read()).collect::<Option<_>>();
-                let matches = matches.ok_or_else(|| protocol("a match has an unknown cause".into()))?;
-                self.next = view.next;
+            Some(Frame { kind: Kind::MatchBatch, encoding, content }) => {
+                let matches = if encoding == Encoding::Columns {
+                    MatchColumns::read(&content)
+                } else {
+                    MatchesView::read(&content).and_then(|view| view.to_columns())
+                };
+                let matches = matches.map_err(|why| protocol(why.to_string()))?;
+                self.next = matches.next();
                 Ok(SubscribeEvent::Matches(matches))
             }
-            Some((kind, _)) => Err(unexpected(server, &kind)),
+            Some(Frame { kind, .. }) => Err(unexpected(server, &kind)),
             None => Err(ClientError::lost(server, &"it ended the session")),
         }
     }

@@ -1,15 +1,22 @@
 //! A namespace's matches in order, in memory, with offsets from 0.
 //!
-//! Matches lie in chunks; full ones are shared with readers and never change. When the log is
-//! full its oldest chunk goes, whole.
+//! The log is a list of chunks, each the ready bytes of a frame of the wire, built once by the
+//! partition's thread that appends and shared by all readers. What comes in small pieces gathers
+//! in an open chunk, of which readers get copies at once: nothing waits for a chunk to fill. When
+//! the log is full its oldest chunk goes, whole.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::domain::{Match, Offset};
-use crate::limits::MATCH_CHUNK;
+use crate::domain::{AlertNo, Offset};
+use crate::limits::{
+    MATCH_CHUNK, MATCH_CHUNK_AT_ONCE, MATCH_CHUNK_COST, MATCH_COLUMNS_BYTES_MAX, MATCH_LOGS_BYTES_MAX,
+};
+use crate::runtime::Output;
+use crate::wire::{ColumnsBuilder, Header, MatchColumns};
 
 /// Why a reader cannot start at an offset: it is before what is held or past the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,103 +32,210 @@ pub struct OffsetGone {
     pub end: Offset,
 }
 
+/// Consecutive matches, as a frame that is ready to be sent. Cheap to clone.
+#[derive(Clone)]
+pub struct Chunk {
+    /// The offset of the first.
+    pub first: Offset,
+    /// The offset after the last.
+    pub next: Offset,
+    /// Alert and version of its matches; one may stand several times, but not twice in a row.
+    pub versions: Arc<[(AlertNo, u32)]>,
+    /// The whole frame: a match batch by columns.
+    pub frame: Bytes,
+}
+
+impl Chunk {
+    /// Its matches.
+    pub fn matches(&self) -> Option<MatchColumns> {
+        MatchColumns::read(&self.frame.slice(Header::BYTES..)).ok()
+    }
+
+    fn of(builder: &ColumnsBuilder) -> Self {
+        let (first, next) = (builder.first(), Offset(builder.first().0 + builder.len() as u64));
+        Self { first, next, versions: builder.versions().into(), frame: builder.frame(next).into() }
+    }
+
+    fn cost(&self) -> usize {
+        MATCH_CHUNK_COST + self.frame.len() + 8 * self.versions.len()
+    }
+}
+
 /// The match log of one namespace. See the module head.
 pub struct MatchLog {
     held: Mutex<Held>,
     /// The offset that the next match will get, for those who wait.
     end: watch::Sender<u64>,
+    bounds: Bounds,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Most bytes of all sealed chunks together.
+    bytes: usize,
+    /// Most matches of a chunk.
     chunk: usize,
-    /// Most full chunks held beside the open one.
-    full_max: usize,
+    /// An append of so many becomes chunks at once.
+    at_once: usize,
 }
 
 struct Held {
-    /// Full chunks, the oldest first.
-    full: VecDeque<Arc<Vec<Match>>>,
-    /// The newest matches, fewer than a chunk.
-    open: Vec<Match>,
-    /// The offset of the oldest match held: a multiple of the chunk.
-    earliest: u64,
+    /// Chunks that never change, the oldest first.
+    sealed: VecDeque<Chunk>,
+    /// What they cost.
+    bytes: usize,
+    /// The newest matches. Starts where the last sealed chunk ends.
+    open: ColumnsBuilder,
+    /// The offset of the oldest match held.
+    earliest: Offset,
+}
+
+impl Held {
+    fn end(&self) -> Offset {
+        Offset(self.open.first().0 + self.open.len() as u64)
+    }
+
+    fn seal_open(&mut self) {
+        if !self.open.is_empty() {
+            let chunk = Chunk::of(&self.open);
+            self.open.restart(chunk.next);
+            self.push(chunk);
+        }
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        self.bytes += chunk.cost();
+        self.sealed.push_back(chunk);
+    }
 }
 
 impl MatchLog {
-    /// An empty log that holds at most `matches_max` matches, and at least one chunk.
-    pub fn new(matches_max: usize) -> Self {
-        Self::with_chunk(matches_max, MATCH_CHUNK)
+    /// An empty log whose sealed chunks take at most `bytes_max` bytes, and at least a chunk; the
+    /// open one comes on top.
+    pub fn new(bytes_max: usize) -> Self {
+        let bytes = bytes_max.max(MATCH_COLUMNS_BYTES_MAX + MATCH_CHUNK_COST);
+        Self::with_bounds(Bounds { bytes, chunk: MATCH_CHUNK, at_once: MATCH_CHUNK_AT_ONCE })
     }
 
-    fn with_chunk(matches_max: usize, chunk: usize) -> Self {
-        let held = Held { full: VecDeque::new(), open: Vec::new(), earliest: 0 };
-        // The open chunk counts as a whole one.
-        let full_max = (matches_max / chunk).saturating_sub(1);
-        Self { held: Mutex::new(held), end: watch::Sender::new(0), chunk, full_max }
+    /// The share of one of `logs` logs in what all may hold, bytes.
+    pub fn share(logs: usize) -> usize {
+        MATCH_LOGS_BYTES_MAX / logs.max(1)
+    }
+
+    fn with_bounds(bounds: Bounds) -> Self {
+        let held =
+            Held { sealed: VecDeque::new(), bytes: 0, open: ColumnsBuilder::default(), earliest: Offset(0) };
+        Self { held: Mutex::new(held), end: watch::Sender::new(0), bounds }
     }
 
     /// Appends matches; the oldest chunks go where the log is full.
-    pub fn append(&self, matches: &[Match]) {
-        let mut rest = matches;
+    pub fn append(&self, found: &Output) {
+        let ready = if found.len() < self.bounds.at_once { Vec::new() } else { self.chunks_of(found) };
         let mut held = self.lock();
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(self.chunk - held.open.len()));
-            held.open.extend_from_slice(now);
-            rest = later;
-            if held.open.len() == self.chunk {
-                let full = std::mem::replace(&mut held.open, Vec::with_capacity(self.chunk));
-                held.full.push_back(Arc::new(full));
-                if held.full.len() > self.full_max {
-                    held.full.pop_front();
-                    held.earliest += self.chunk as u64;
-                }
+        if ready.is_empty() {
+            if held.open.len() + found.len() > self.bounds.chunk {
+                held.seal_open();
+            }
+            for (run, devices) in found.runs() {
+                let at = held.end();
+                held.open.push_run(at, &run.head, devices.iter().copied());
+            }
+        } else {
+            held.seal_open();
+            for (versions, mut frame, matches) in ready {
+                let first = held.end();
+                let next = Offset(first.0 + matches);
+                ColumnsBuilder::move_frame(&mut frame, first, next);
+                held.push(Chunk { first, next, versions, frame: frame.into() });
+                held.open.restart(next);
             }
         }
-        let end = self.end_of(&held);
+        while held.bytes > self.bounds.bytes
+            && let Some(gone) = held.sealed.pop_front()
+        {
+            held.bytes -= gone.cost();
+            held.earliest = gone.next;
+        }
+        let end = held.end();
         drop(held);
         // Another thread may have appended and told a later end meanwhile.
         self.end.send_if_modified(|told| {
-            let grew = end > *told;
-            *told = end.max(*told);
+            let grew = end.0 > *told;
+            *told = end.0.max(*told);
             grew
         });
     }
 
+    /// The frames of many matches, all but their offsets, which are known under the lock only.
+    #[expect(clippy::type_complexity, reason = "seen here and by its one caller")]
+    fn chunks_of(&self, found: &Output) -> Vec<(Arc<[(AlertNo, u32)]>, Vec<u8>, u64)> {
+        let mut chunks = Vec::new();
+        let mut builder = ColumnsBuilder::default();
+        let mut seal = |builder: &mut ColumnsBuilder| {
+            let matches = builder.len() as u64;
+            if matches > 0 {
+                chunks.push((builder.versions().into(), builder.frame(Offset(matches)), matches));
+                builder.restart(Offset(0));
+            }
+        };
+        for (run, mut devices) in found.runs() {
+            while !devices.is_empty() {
+                let room = self.bounds.chunk - builder.len();
+                let (now, later) = devices.split_at(room.min(devices.len()));
+                builder.push_run(Offset(builder.len() as u64), &run.head, now.iter().copied());
+                devices = later;
+                if builder.len() == self.bounds.chunk {
+                    seal(&mut builder);
+                }
+            }
+        }
+        seal(&mut builder);
+        chunks
+    }
+
     /// The oldest offset held; equal to `end` where nothing is.
     pub fn earliest(&self) -> Offset {
-        Offset(self.lock().earliest)
+        self.lock().earliest
     }
 
     /// The offset that the next match will get.
     pub fn end(&self) -> Offset {
-        Offset(self.end_of(&self.lock()))
+        self.lock().end()
     }
 
-    /// Adds to `out` the matches from `from` on, at most `max`. Adds nothing where `from` is the
-    /// end.
-    pub fn read(&self, from: Offset, max: usize, out: &mut Vec<(Offset, Match)>) -> Result<(), OffsetGone> {
+    /// Matches from `from` on, some of those that there are; `None` where `from` is the end.
+    /// Where a chunk starts there it is that chunk, and nothing is copied.
+    pub fn read(&self, from: Offset) -> Result<Option<Chunk>, OffsetGone> {
         let held = self.lock();
-        let (earliest, end) = (held.earliest, self.end_of(&held));
-        if from.0 < earliest || from.0 > end {
-            return Err(OffsetGone { wanted: from, earliest: Offset(earliest), end: Offset(end) });
+        let (earliest, end) = (held.earliest, held.end());
+        if from < earliest || from > end {
+            return Err(OffsetGone { wanted: from, earliest, end });
         }
-        let until = from.0.saturating_add(max as u64).min(end);
-        let chunk = self.chunk as u64;
-        let open_from = end - held.open.len() as u64;
-        let nth = |offset: u64| ((offset - earliest) / chunk) as usize;
-        let shared: Vec<_> = if from.0 < open_from {
-            let last = nth(until.min(open_from).max(from.0 + 1) - 1);
-            held.full.range(nth(from.0)..=last).map(Arc::clone).collect()
-        } else {
-            Vec::new()
-        };
-        let open: Vec<Match> = if until > open_from {
-            held.open[(from.0.max(open_from) - open_from) as usize..(until - open_from) as usize].to_vec()
-        } else {
-            Vec::new()
-        };
+        if from == end {
+            return Ok(None);
+        }
+        let mut tail = ColumnsBuilder::default();
+        if from >= held.open.first() {
+            held.open.tail_into(from, &mut tail);
+            drop(held);
+            return Ok(Some(Chunk::of(&tail)));
+        }
+        let nth = held.sealed.partition_point(|chunk| chunk.next <= from);
+        let chunk = held.sealed.get(nth).cloned();
         drop(held);
-        let skip = if shared.is_empty() { 0 } else { ((from.0 - earliest) % chunk) as usize };
-        let matches = shared.iter().flat_map(|chunk| chunk.iter()).skip(skip).chain(&open);
-        out.extend((from.0..until).map(Offset).zip(matches.copied()));
-        Ok(())
+        let Some(chunk) = chunk else { return Ok(None) };
+        if chunk.first == from {
+            return Ok(Some(chunk));
+        }
+        if let Some(matches) = chunk.matches() {
+            for (first, head, devices) in matches.runs() {
+                let skip = from.0.saturating_sub(first.0);
+                if skip < devices.len() as u64 {
+                    tail.push_run(Offset(first.0 + skip), &head, devices.skip(skip as usize));
+                }
+            }
+        }
+        Ok(Some(Chunk::of(&tail)))
     }
 
     /// Waits until there is a match at `offset` or later. Loses no wake-up, and may be dropped
@@ -130,10 +244,6 @@ impl MatchLog {
         let mut told = self.end.subscribe();
         // The sender is ours, so this ends only by what is waited for.
         let _ = told.wait_for(|end| *end > offset.0).await;
-    }
-
-    fn end_of(&self, held: &Held) -> u64 {
-        held.earliest + (held.full.len() * self.chunk + held.open.len()) as u64
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -150,90 +260,128 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{AlertNo, Cause, DeviceId, EventTime};
+    use crate::domain::{Cause, DeviceId, EventTime, Match};
+    use crate::runtime::EventKey;
 
-    /// The match whose device is `device`, which the tests set to its offset.
+    /// The match whose device is `device`, which the tests set to its offset. Five in a row share
+    /// a head.
     fn nth(device: u64) -> Match {
         Match {
-            alert: AlertNo(0),
+            alert: AlertNo(device as u32 / 20),
             version: 1,
             cause: Cause::Enter,
             part: 0,
             stage: 0,
             radius_km: 1.0,
             device: DeviceId(device),
-            at: EventTime(0),
+            at: EventTime(device as i64 / 5),
         }
     }
 
-    fn many(devices: std::ops::Range<u64>) -> Vec<Match> {
-        devices.map(nth).collect()
+    fn many(devices: std::ops::Range<u64>) -> Output {
+        let mut out = Output::default();
+        out.extend(devices.map(|device| (EventKey::ping(EventTime(0), 0), nth(device))));
+        out
     }
 
-    fn read(log: &MatchLog, from: u64, max: usize) -> Result<Vec<u64>, OffsetGone> {
-        let mut out = Vec::new();
-        log.read(Offset(from), max, &mut out)?;
-        assert!(out.iter().all(|(offset, held)| offset.0 == held.device.0), "an offset names another match");
-        Ok(out.iter().map(|(offset, _)| offset.0).collect())
+    fn small(bytes: usize, chunk: usize, at_once: usize) -> MatchLog {
+        MatchLog::with_bounds(Bounds { bytes, chunk, at_once })
+    }
+
+    /// Reads to the end, and looks whether every chunk says of itself what it holds.
+    fn read(log: &MatchLog, from: u64) -> Result<Vec<u64>, OffsetGone> {
+        let (mut out, mut next) = (Vec::new(), Offset(from));
+        while let Some(chunk) = log.read(next)? {
+            let matches = chunk.matches().unwrap();
+            assert_eq!((chunk.first, chunk.next), (next, matches.next()));
+            assert_eq!(chunk.next.0, chunk.first.0 + matches.len() as u64);
+            assert!(
+                matches.iter().all(|(offset, found)| found == nth(offset.0)),
+                "an offset names another match"
+            );
+            let mut versions: Vec<_> =
+                matches.iter().map(|(_, found)| (found.alert, found.version)).collect();
+            versions.dedup();
+            assert_eq!(*chunk.versions, *versions);
+            out.extend(matches.iter().map(|(offset, _)| offset.0));
+            next = chunk.next;
+        }
+        Ok(out)
     }
 
     #[test]
     fn a_full_log_drops_its_oldest_chunk_and_says_so() {
-        let log = MatchLog::with_chunk(12, 4);
+        // A chunk of four costs 256 and 8 for its version, 8 + 24 + 32 or 64 + 32 for its frame.
+        let log = small(800, 4, 4);
         assert_eq!((log.earliest(), log.end()), (Offset(0), Offset(0)));
-        assert_eq!(read(&log, 0, 9), Ok(vec![]));
-        log.append(&many(0..11));
-        assert_eq!((log.earliest(), log.end()), (Offset(0), Offset(11)));
-        assert_eq!(read(&log, 2, 7), Ok((2..9).collect()));
-        log.append(&many(11..12));
+        assert_eq!(read(&log, 0), Ok(vec![]));
+        log.append(&many(0..8));
+        assert_eq!((log.earliest(), log.end()), (Offset(0), Offset(8)));
+        assert_eq!(read(&log, 2), Ok((2..8).collect()));
+        log.append(&many(8..12));
         assert_eq!((log.earliest(), log.end()), (Offset(4), Offset(12)));
         assert_eq!(
-            read(&log, 3, 1).unwrap_err().to_string(),
+            read(&log, 3).unwrap_err().to_string(),
             "offset 3 is not in the match log, which holds 4 up to 12: subscribe from earliest, latest or an offset between"
         );
-        assert!(read(&log, 13, 1).is_err());
-        assert_eq!(read(&log, 12, 1), Ok(vec![]));
-        assert_eq!(read(&log, 4, 0), Ok(vec![]));
-        assert_eq!(read(&log, 4, usize::MAX), Ok((4..12).collect()));
-        assert!(read(&log, u64::MAX, usize::MAX).is_err());
+        assert!(read(&log, 13).is_err());
+        assert_eq!(read(&log, 12), Ok(vec![]));
+        assert!(read(&log, u64::MAX).is_err());
         log.append(&many(12..100));
         assert_eq!((log.earliest(), log.end()), (Offset(92), Offset(100)));
     }
 
     #[test]
-    fn the_smallest_log_still_holds_what_is_open() {
+    fn the_smallest_log_still_holds_a_chunk_and_what_is_open() {
         let log = MatchLog::new(1);
-        log.append(&many(0..10));
-        assert_eq!(read(&log, 0, 100), Ok((0..10).collect()));
+        let chunk = MATCH_CHUNK as u64;
+        log.append(&many(0..chunk));
+        log.append(&many(chunk..chunk + 10));
+        assert_eq!(read(&log, 0).map(|all| all.len() as u64), Ok(chunk + 10));
+    }
+
+    #[test]
+    fn a_whole_chunk_is_shared_and_not_copied() {
+        let log = small(1 << 20, 100, 10);
+        log.append(&many(0..3));
+        log.append(&many(3..53));
+        let [a, b] = [log.read(Offset(3)).unwrap().unwrap(), log.read(Offset(3)).unwrap().unwrap()];
+        assert_eq!((a.first, a.next), (Offset(3), Offset(53)));
+        assert_eq!(a.frame.as_ptr(), b.frame.as_ptr());
     }
 
     proptest! {
         #[test]
         fn it_reads_as_the_tail_of_one_long_list(
             chunk in 1usize..7,
-            chunks in 1usize..5,
+            at_once in 1usize..7,
+            bytes in 500usize..3_000,
             sizes in prop::collection::vec(0u64..20, 0..12),
-            reads in prop::collection::vec((0u64..200, 0usize..40), 20),
+            reads in prop::collection::vec(0u64..200, 20),
         ) {
-            let log = MatchLog::with_chunk(chunk * chunks, chunk);
+            let log = small(bytes, chunk, at_once.min(chunk));
             let mut end = 0;
             for size in sizes {
                 log.append(&many(end..end + size));
                 end += size;
                 prop_assert_eq!(log.end(), Offset(end));
                 let earliest = log.earliest().0;
-                // Never over its bound, and never more than a chunk below it without need.
-                prop_assert!(end - earliest <= (chunk * chunks) as u64);
-                prop_assert!(earliest == 0 || end - earliest >= (chunk * (chunks - 1)) as u64);
-                for &(from, max) in &reads {
-                    let got = read(&log, from, max);
+                let held = log.lock();
+                // Never over its bound, and never more than the dearest chunk below it without
+                // need.
+                prop_assert_eq!(held.bytes, held.sealed.iter().map(Chunk::cost).sum::<usize>());
+                prop_assert!(held.bytes <= bytes && held.open.len() <= chunk);
+                prop_assert!(earliest == 0 || held.bytes + 256 + 32 + 3 * 40 + 6 * 8 > bytes);
+                drop(held);
+                for &from in &reads {
+                    let got = read(&log, from);
                     if from < earliest || from > end {
                         prop_assert_eq!(
                             got,
                             Err(OffsetGone { wanted: Offset(from), earliest: Offset(earliest), end: Offset(end) })
                         );
                     } else {
-                        prop_assert_eq!(got, Ok((from..end).take(max).collect()));
+                        prop_assert_eq!(got, Ok((from..end).collect()));
                     }
                 }
             }
@@ -242,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_waiter_wakes_for_its_offset_and_not_before() {
-        let log = MatchLog::with_chunk(100, 4);
+        let log = small(10_000, 4, 4);
         let mut cx = Context::from_waker(Waker::noop());
         let mut waits = pin!(log.wait_beyond(Offset(2)));
         assert_eq!(waits.as_mut().poll(&mut cx), Poll::Pending);
@@ -257,15 +405,15 @@ mod tests {
     fn readers_that_wait_see_every_match_of_several_writers_once() {
         const WRITERS: u64 = 4;
         const EACH: u64 = 5_000;
-        let log = MatchLog::with_chunk(1 << 20, 64);
+        let log = small(64 << 20, 64, 40);
         let read_all = || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
-                let mut out = Vec::new();
+                let mut out: Vec<(Offset, Match)> = Vec::new();
                 while out.len() < (WRITERS * EACH) as usize {
                     let next = Offset(out.len() as u64);
                     log.wait_beyond(next).await;
-                    log.read(next, 100, &mut out).unwrap();
+                    out.extend(log.read(next).unwrap().unwrap().matches().unwrap().iter());
                 }
                 out
             })
@@ -275,14 +423,23 @@ mod tests {
             for writer in 0..WRITERS {
                 let log = &log;
                 scope.spawn(move || {
-                    let all = many(writer * EACH..(writer + 1) * EACH);
-                    all.chunks(37).for_each(|some| log.append(some));
+                    let (mut next, end) = (writer * EACH, (writer + 1) * EACH);
+                    // Small and large appends by turns.
+                    for size in [1, 37, 150].into_iter().cycle() {
+                        let until = end.min(next + size);
+                        log.append(&many(next..until));
+                        next = until;
+                        if next == end {
+                            break;
+                        }
+                    }
                 });
             }
             readers.into_iter().map(|reader| reader.join().unwrap()).collect()
         });
         assert_eq!(seen[0], seen[1]);
         assert!(seen[0].iter().zip(0..).all(|((offset, _), n)| *offset == Offset(n)));
+        assert!(seen[0].iter().all(|(_, found)| *found == nth(found.device.0)));
         let mut devices: Vec<u64> = seen[0].iter().map(|(_, held)| held.device.0).collect();
         // Each writer's own matches stand in its order.
         for writer in 0..WRITERS {

@@ -11,11 +11,10 @@ mod match_log;
 use std::sync::Arc;
 
 use crate::domain::AlertNo;
-use crate::limits::{MATCH_CHUNK, MATCHES_IN_MEMORY_MAX};
 use crate::runtime::{AlertInfo, MatchSink, NamespaceConfig, NamespaceIx, Output};
 
 use alerts::Alerts;
-pub use match_log::{MatchLog, OffsetGone};
+pub use match_log::{Chunk, MatchLog, OffsetGone};
 
 /// All match logs of an engine, and its alerts' versions.
 pub struct Delivery {
@@ -27,7 +26,7 @@ pub struct Delivery {
 impl Delivery {
     /// Empty logs for the namespaces that the runtime is started with, in the same order.
     pub fn new(namespaces: &[NamespaceConfig]) -> Self {
-        let share = (MATCHES_IN_MEMORY_MAX / namespaces.len().max(1)).max(MATCH_CHUNK);
+        let share = MatchLog::share(namespaces.len());
         Self { logs: namespaces.iter().map(|_| MatchLog::new(share)).collect(), alerts: Alerts::default() }
     }
 
@@ -52,6 +51,6 @@ impl MatchSink for Delivery {
     }
 
     fn matches(&self, namespace: NamespaceIx, matches: &Output) {
-        self.log(namespace).append(&matches.iter().map(|(_, found)| found).collect::<Vec<_>>());
+        self.log(namespace).append(matches);
     }
 }

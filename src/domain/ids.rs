@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use zerocopy::{Immutable, IntoBytes};
+
 use crate::limits::NAMESPACE_BYTES_MAX;
 
 /// A device: an opaque 64-bit pseudonym, unique within its namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoBytes, Immutable)]
+#[repr(transparent)]
 pub struct DeviceId(pub u64);
 
 impl fmt::Display for DeviceId {
@@ -15,8 +18,20 @@ impl fmt::Display for DeviceId {
     }
 }
 
+/// The partition of a device: the top of the 64-bit finalizer of SplitMix64 (Steele, Lea and
+/// Flood, 2014), scaled to `partitions`. `docs/protocol.md` spells it out, since senders may
+/// split batches by it.
+#[inline]
+pub fn partition_of(device: DeviceId, partitions: u32) -> u32 {
+    let mut x = device.0;
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^= x >> 31;
+    ((u128::from(x) * u128::from(partitions)) >> 64) as u32
+}
+
 /// Position of a match in its namespace's log, counted from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(pub u64);
 
 impl fmt::Display for Offset {

@@ -14,7 +14,7 @@ pub use alert::{
     Action, AlertContent, AlertDraft, CancelReason, Directive, DirectiveKind, PartSpec, Status, Uncertainty,
 };
 pub use area::{Area, Shape};
-pub use ids::{AlertId, AlertNo, DeviceId, Namespace, NamespaceError, Offset};
+pub use ids::{AlertId, AlertNo, DeviceId, Namespace, NamespaceError, Offset, partition_of};
 pub use matches::{Cause, Match, MatchHead};
 pub use ping::{Ping, PingCounts, PingReject, PingRow, accuracy_m_from_f64};
 pub use policy::{Policy, PolicyError, Stage, StageSpec, Stages};

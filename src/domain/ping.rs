@@ -38,11 +38,15 @@ pub enum PingReject {
     /// `at` outside the years 0000 to 9999.
     #[error("time outside the years 0000 to 9999")]
     Time = 4,
+    /// In a batch for one partition, a device of another.
+    #[error("sent for a partition that the device does not belong to")]
+    Partition = 5,
 }
 
 impl PingReject {
     /// All reasons, in the order of their codes.
-    pub const ALL: [Self; 5] = [Self::Position, Self::Accuracy, Self::Future, Self::Tower, Self::Time];
+    pub const ALL: [Self; 6] =
+        [Self::Position, Self::Accuracy, Self::Future, Self::Tower, Self::Time, Self::Partition];
 }
 
 /// What became of pings.

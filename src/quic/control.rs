@@ -9,7 +9,7 @@ use crate::desk::{Desk, DeskError, ReportNo};
 use crate::domain::{AlertId, EventTime, TimeError};
 use crate::files::{AlertJsonError, parse_action_json, parse_alert_json};
 use crate::wire::{
-    Answer, AnswerBody, Ask, Body, ErrorCode, Kind, Receipt, Request, Response, SessionTerms, frame_of,
+    Answer, AnswerBody, Ask, Body, ErrorCode, Frame, Kind, Receipt, Request, Response, SessionTerms, frame_of,
 };
 
 /// Why a question has no other answer.
@@ -43,10 +43,10 @@ pub(super) async fn serve(talk: &mut Talk) -> Result<End, End> {
         };
         let request = match frame {
             None => return Ok(End::Done),
-            Some((Kind::Request, content)) => {
-                Request::read(content).map_err(|why| End::error(why.code(), why))?
+            Some(Frame { kind: Kind::Request, content, .. }) => {
+                Request::read(&content).map_err(|why| End::error(why.code(), why))?
             }
-            Some((kind, _)) => return Err(wrong_kind(kind, "a control session")),
+            Some(Frame { kind, .. }) => return Err(wrong_kind(kind, "a control session")),
         };
         let (desk, grant) = (Arc::clone(&talk.services.desk), Arc::clone(&talk.grant));
         let id = request.id;

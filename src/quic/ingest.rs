@@ -14,8 +14,8 @@ use crate::limits::{
 };
 use crate::runtime::{Applied, ClockMode, IngestSession};
 use crate::wire::{
-    Ack, BatchView, Body, ErrorCode, FrameReader, IngestTerms, Kind, PartitionHash, SafeBasis, SessionTerms,
-    Watermark,
+    Ack, Body, Encodings, ErrorCode, Frame, FrameReader, IngestTerms, Kind, PartitionHash, PingBatch,
+    SafeBasis, SessionTerms, Watermark,
 };
 
 /// What a session has taken and not yet applied. A permit is a ping or a batch; the reader
@@ -47,6 +47,7 @@ pub(super) async fn serve(
         // Nothing is kept over a restart yet, so nothing is ever said to be safe.
         safe_basis: SafeBasis::None,
         last_safe: 0,
+        encodings: Encodings::ROWS_AND_COLUMNS,
         batch_pings_max: PING_BATCH_PINGS_MAX as u32,
         unapplied_pings_max: UNAPPLIED_PINGS_MAX,
         unapplied_batches_max: UNAPPLIED_BATCHES_MAX,
@@ -61,6 +62,7 @@ pub(super) async fn serve(
         session,
         sorted: talk.services.runtime.clock_mode() == ClockMode::Event,
         next: first_batch,
+        partitions: talk.services.runtime.partitions(),
         newest: EventTime::BEFORE_ALL,
         last_said: false,
     };
@@ -77,6 +79,7 @@ struct Intake {
     /// The event clock takes pings sorted by time.
     sorted: bool,
     next: u64,
+    partitions: u32,
     /// The time of the newest ping or watermark.
     newest: EventTime,
     last_said: bool,
@@ -94,9 +97,13 @@ impl Intake {
             loop {
                 match next_frame(reader).await? {
                     None => return Ok(End::Done),
-                    Some((Kind::PingBatch, content)) => self.batch(content, unapplied).await?,
-                    Some((Kind::Watermark, content)) => self.watermark(content).await?,
-                    Some((kind, _)) => return Err(wrong_kind(kind, "an ingest session")),
+                    Some(Frame { kind: Kind::PingBatch, encoding, content }) => {
+                        let batch = PingBatch::read(encoding, &content);
+                        let batch = batch.map_err(|why| End::error(why.code(), why))?;
+                        self.batch(batch, unapplied).await?;
+                    }
+                    Some(Frame { kind: Kind::Watermark, content, .. }) => self.watermark(&content).await?,
+                    Some(Frame { kind, .. }) => return Err(wrong_kind(kind, "an ingest session")),
                 }
             }
         };
@@ -106,11 +113,19 @@ impl Intake {
         }
     }
 
-    async fn batch(&mut self, content: &[u8], unapplied: &Unapplied) -> Result<(), End> {
-        let batch = BatchView::read(content).map_err(|why| End::error(why.code(), why))?;
-        if batch.number != self.next {
-            let why = format!("batch {} came where {} was due", batch.number, self.next);
+    async fn batch(&mut self, batch: PingBatch, unapplied: &Unapplied) -> Result<(), End> {
+        if batch.number() != self.next {
+            let why = format!("batch {} came where {} was due", batch.number(), self.next);
             return Err(End::error(ErrorCode::BatchNumber, why));
+        }
+        if let Some(target) = batch.target().filter(|target| u32::from(target.of) != self.partitions) {
+            let why = format!(
+                "batch {} is split over {} partitions, there are {}",
+                batch.number(),
+                target.of,
+                self.partitions
+            );
+            return Err(End::error(ErrorCode::Malformed, why));
         }
         if self.sorted {
             self.in_order(&batch)?;
@@ -118,20 +133,21 @@ impl Intake {
         let stopped = |_| End::stopping();
         // In this order everywhere, and both before the queues' room: no two can wait in a ring.
         unapplied.batches.acquire().await.map_err(stopped)?.forget();
-        unapplied.pings.acquire_many(batch.rows.len() as u32).await.map_err(stopped)?.forget();
-        self.session.submit(batch.number, batch.base, batch.rows).await?;
+        unapplied.pings.acquire_many(batch.len() as u32).await.map_err(stopped)?.forget();
+        self.session.submit_batch(batch).await?;
         self.next += 1;
         Ok(())
     }
 
     /// On the event clock nothing may come before what came, nor at times that cannot be.
-    fn in_order(&mut self, batch: &BatchView<'_>) -> Result<(), End> {
+    fn in_order(&mut self, batch: &PingBatch) -> Result<(), End> {
         let mut newest = self.newest;
-        for row in batch.rows {
-            let at = batch.base.plus_ms(row.ms_after_base());
+        let mut buffer = Vec::new();
+        for row in batch.rows(&mut buffer) {
+            let at = batch.base().plus_ms(row.ms_after_base());
             if at < newest || self.last_said {
                 let why =
-                    format!("batch {}: a ping at {at} after {newest}: sort pings by time", batch.number);
+                    format!("batch {}: a ping at {at} after {newest}: sort pings by time", batch.number());
                 return Err(End::error(ErrorCode::Order, why));
             }
             newest = at;

@@ -14,8 +14,8 @@ use crate::access::Grant;
 use crate::limits::{FAREWELL_MS_MAX, FRAME_MS_MAX, HELLO_MS_MAX};
 use crate::runtime::{ClockMode, NamespaceIx};
 use crate::wire::{
-    Body, Clock, ErrorCode, ErrorFrame, FrameReader, Hello, HelloReply, Kind, PROTOCOL_VERSION, Session,
-    SessionTerms, frame_of, protocol_version,
+    Body, Clock, ErrorCode, ErrorFrame, Frame, FrameReader, Hello, HelloReply, Kind, PROTOCOL_VERSION,
+    Session, SessionTerms, frame_of, protocol_version,
 };
 
 /// A session's stream and what it may use.
@@ -62,8 +62,8 @@ async fn converse(talk: &mut Talk) -> End {
         Session::Ingest { namespace, source, first_batch, datum: _ } => {
             ingest::serve(talk, &namespace, &source, first_batch).await
         }
-        Session::Subscribe { namespace, from, exercises } => {
-            subscribe::serve(talk, &namespace, from, exercises).await
+        Session::Subscribe { namespace, from, exercises, encodings } => {
+            subscribe::serve(talk, &namespace, from, exercises, encodings).await
         }
         Session::Control => control::serve(talk).await,
     };
@@ -79,21 +79,21 @@ impl Talk {
             frame = in_time => frame,
         };
         let late = |_| End::error(ErrorCode::Timeout, format!("no hello within {HELLO_MS_MAX} ms"));
-        let (kind, content) = frame
+        let Frame { kind, content, .. } = frame
             .map_err(late)??
             .ok_or_else(|| End::error(ErrorCode::Truncated, "the stream ended before a hello"))?;
         if kind != Kind::Hello {
             let why = format!("the first frame is of kind {kind:?}, send a hello");
             return Err(End::error(ErrorCode::WrongKind, why));
         }
-        match protocol_version(content) {
+        match protocol_version(&content) {
             Some(PROTOCOL_VERSION) | None => {}
             Some(other) => {
                 let why = format!("protocol version {other} is not spoken here, use {PROTOCOL_VERSION}");
                 return Err(End::Connection(ErrorCode::Version, why));
             }
         }
-        Hello::read(content).map_err(|why| End::error(ErrorCode::BadHello, why))
+        Hello::read(&content).map_err(|why| End::error(ErrorCode::BadHello, why))
     }
 
     /// The namespace with this name, where the server has it and `granted` holds. Who has no
@@ -174,7 +174,7 @@ pub(super) async fn say(send: &mut SendStream, body: &impl Body) -> Result<(), E
 
 /// The next frame of a session that has begun; `None` where the peer is done. It may come late,
 /// but what has begun to come must come soon. Nothing is lost where this is dropped.
-pub(super) async fn next_frame(reader: &mut FrameReader<RecvStream>) -> Result<Option<(Kind, &[u8])>, End> {
+pub(super) async fn next_frame(reader: &mut FrameReader<RecvStream>) -> Result<Option<Frame>, End> {
     if !reader.begins().await? {
         return Ok(None);
     }

@@ -3,17 +3,18 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use quinn::{RecvStream, SendStream};
 
 use super::end::End;
 use super::session::{Talk, next_frame, say, wrong_kind};
 use crate::delivery::{Delivery, OffsetGone};
-use crate::domain::{AlertNo, Match, Offset, Status};
+use crate::domain::{AlertNo, Offset, Status};
 use crate::limits::{MATCH_BATCH_MATCHES_MAX, VERSIONS_SHOWN_MAX};
 use crate::runtime::NamespaceIx;
 use crate::wire::{
-    AlertContentFrame, Body, CursorAck, ErrorCode, FrameReader, Kind, MatchRow, SessionTerms, StartAt,
-    SubscribeTerms, matches_frame,
+    AlertContentFrame, Body, ColumnsBuilder, CursorAck, Encoding, Encodings, ErrorCode, Frame, FrameReader,
+    Kind, MatchColumns, MatchRow, SessionTerms, StartAt, SubscribeTerms, matches_frame,
 };
 
 pub(super) async fn serve(
@@ -21,7 +22,15 @@ pub(super) async fn serve(
     namespace: &str,
     from: StartAt,
     exercises: bool,
+    encodings: Encodings,
 ) -> Result<End, End> {
+    let columns = encodings.has(Encoding::Columns);
+    if !columns && !encodings.has(Encoding::Rows) {
+        return Err(End::error(
+            ErrorCode::BadHello,
+            "match batches come as rows or columns: read one of them",
+        ));
+    }
     let granted = talk.grant.may_subscribe(namespace);
     let namespace = talk.namespace(namespace, granted, "read the matches of")?;
     let delivery = std::sync::Arc::clone(&talk.services.delivery);
@@ -33,13 +42,20 @@ pub(super) async fn serve(
         StartAt::Offset(offset) => Offset(offset),
     };
     // Says at once where the start is gone, or never was.
-    log.read(start, 0, &mut Vec::new())?;
+    log.read(start)?;
     let terms = SubscribeTerms { start: start.0, earliest: earliest.0, end: end.0 };
     talk.welcome(SessionTerms::Subscribe(terms)).await?;
 
     let sent = AtomicU64::new(start.0);
-    let mut feed =
-        Feed { delivery: &delivery, namespace, exercises, shown: HashSet::new(), next: start, sent: &sent };
+    let mut feed = Feed {
+        delivery: &delivery,
+        namespace,
+        exercises,
+        columns,
+        shown: HashSet::new(),
+        next: start,
+        sent: &sent,
+    };
     let mut stopping = talk.stopping.clone();
     let end = tokio::select! {
         end = cursors(&mut talk.reader, start, &sent) => end,
@@ -58,11 +74,11 @@ impl From<OffsetGone> for End {
 /// Follows the subscriber's cursor until it is done.
 async fn cursors(reader: &mut FrameReader<RecvStream>, start: Offset, sent: &AtomicU64) -> Result<End, End> {
     let mut cursor = start.0;
-    while let Some((kind, content)) = next_frame(reader).await? {
+    while let Some(Frame { kind, content, .. }) = next_frame(reader).await? {
         if kind != Kind::CursorAck {
             return Err(wrong_kind(kind, "a subscription"));
         }
-        let next = CursorAck::read(content).map_err(|why| End::error(why.code(), why))?.next;
+        let next = CursorAck::read(&content).map_err(|why| End::error(why.code(), why))?.next;
         let sent = sent.load(Ordering::Relaxed);
         if !(cursor..=sent).contains(&next) {
             let why = format!("cursor {next} is not between {cursor} and {sent}, which was sent");
@@ -78,6 +94,8 @@ struct Feed<'a> {
     delivery: &'a Delivery,
     namespace: NamespaceIx,
     exercises: bool,
+    /// Whether it reads columns.
+    columns: bool,
     /// The versions whose content it has got.
     shown: HashSet<(AlertNo, u32)>,
     next: Offset,
@@ -88,39 +106,74 @@ struct Feed<'a> {
 impl Feed<'_> {
     async fn run(&mut self, send: &mut SendStream) -> Result<End, End> {
         let log = self.delivery.log(self.namespace);
-        let (mut found, mut rows, mut frame) = (Vec::new(), Vec::new(), Vec::new());
         loop {
-            log.wait_beyond(self.next).await;
-            found.clear();
-            log.read(self.next, MATCH_BATCH_MATCHES_MAX, &mut found)?;
-            let Some((last, _)) = found.last() else { continue };
-            self.next = Offset(last.0 + 1);
-            rows.clear();
-            for (offset, matched) in &found {
-                if self.show(matched, send).await? {
-                    rows.push(MatchRow::write(*offset, matched));
-                }
-            }
-            if rows.is_empty() {
+            let Some(chunk) = log.read(self.next)? else {
+                log.wait_beyond(self.next).await;
                 continue;
+            };
+            // The offset to resume from, told with what is sent next.
+            self.next = chunk.next;
+            // Never amid a chunk, whose matches would then look withheld.
+            if self.shown.len() + chunk.versions.len() > VERSIONS_SHOWN_MAX {
+                self.shown.clear();
             }
-            matches_frame(self.next, &rows, &mut frame)
-                .map_err(|why| End::error(ErrorCode::Internal, why))?;
-            // Before the write: the subscriber may answer before the write returns.
-            self.sent.store(self.next.0, Ordering::Relaxed);
-            send.write_all(&frame).await?;
+            let mut all = true;
+            for version in chunk.versions.iter() {
+                all &= self.show(*version, send).await?;
+            }
+            if all && self.columns {
+                // The log's own bytes.
+                self.write(chunk.frame, chunk.next, send).await?;
+            } else if let Some(matches) = chunk.matches() {
+                self.write_shown(&matches, send).await?;
+            }
         }
     }
 
-    /// Whether the subscriber is shown this match; sends its alert's content before the first of
-    /// a version.
-    async fn show(&mut self, matched: &Match, send: &mut SendStream) -> Result<bool, End> {
-        let version = (matched.alert, matched.version);
+    /// Sends those matches of a chunk whose alerts are shown, encoded anew.
+    async fn write_shown(&mut self, matches: &MatchColumns, send: &mut SendStream) -> Result<(), End> {
+        let next = matches.next();
+        if self.columns {
+            let mut shown = ColumnsBuilder::default();
+            for (first, head, devices) in matches.runs() {
+                if self.shown.contains(&(head.alert, head.version)) {
+                    shown.push_run(first, &head, devices);
+                }
+            }
+            if !shown.is_empty() {
+                self.write(shown.frame(next).into(), next, send).await?;
+            }
+            return Ok(());
+        }
+        let shown = matches.iter().filter(|(_, found)| self.shown.contains(&(found.alert, found.version)));
+        let rows: Vec<MatchRow> = shown.map(|(offset, found)| MatchRow::write(offset, &found)).collect();
+        let mut batches = rows.chunks(MATCH_BATCH_MATCHES_MAX).peekable();
+        while let Some(batch) = batches.next() {
+            let next = match (batches.peek(), batch.last()) {
+                (Some(_), Some(last)) => Offset(last.offset.get() + 1),
+                _ => next,
+            };
+            let mut frame = Vec::new();
+            matches_frame(next, batch, &mut frame).map_err(|why| End::error(ErrorCode::Internal, why))?;
+            self.write(frame.into(), next, send).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, frame: Bytes, next: Offset, send: &mut SendStream) -> Result<(), End> {
+        // Before the write: the subscriber may answer before the write returns.
+        self.sent.store(next.0, Ordering::Relaxed);
+        Ok(send.write_chunk(frame).await?)
+    }
+
+    /// Whether the subscriber is shown the matches of this version of an alert; sends its content
+    /// before the first of them.
+    async fn show(&mut self, version: (AlertNo, u32), send: &mut SendStream) -> Result<bool, End> {
         if self.shown.contains(&version) {
             return Ok(true);
         }
-        let Some(info) = self.delivery.alert(matched.alert, matched.version) else {
-            let why = format!("alert number {} has matches but no content", matched.alert.0);
+        let Some(info) = self.delivery.alert(version.0, version.1) else {
+            let why = format!("alert number {} has matches but no content", version.0.0);
             return Err(End::error(ErrorCode::Internal, why));
         };
         let wanted = match info.status {
@@ -139,9 +192,6 @@ impl Feed<'_> {
             json: info.json.to_string(),
         };
         say(send, &content).await?;
-        if self.shown.len() >= VERSIONS_SHOWN_MAX {
-            self.shown.clear();
-        }
         self.shown.insert(version);
         Ok(true)
     }

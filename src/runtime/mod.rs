@@ -17,17 +17,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
+pub use crate::domain::partition_of;
 pub use crate::engine::{EventKey, Output};
 pub use replay::{Replay, ReplayError, ReplaySummary, replay};
 
 use crate::domain::{
-    AlertId, AlertNo, DeviceId, EventTime, MaxAge, Namespace, PartSpec, PingCounts, PingRow, Status,
-    Uncertainty,
+    AlertId, AlertNo, EventTime, MaxAge, Namespace, PartSpec, PingCounts, PingRow, Status, Uncertainty,
 };
 use crate::engine::Order;
 use crate::geo::PreparedArea;
+use crate::wire::PingBatch;
 use event::EventDriver;
-use queue::{Queues, Ticket};
+use queue::{BatchTask, Queues, Ticket};
 
 /// One version of an alert as subscribers get it before its first match.
 #[derive(Clone, Debug)]
@@ -131,18 +132,6 @@ pub struct Applied {
     pub counts: PingCounts,
 }
 
-/// The partition of a device: the top of the 64-bit finalizer of SplitMix64 (Steele, Lea and
-/// Flood, 2014), scaled to `partitions`. `docs/protocol.md` spells it out, since senders may
-/// split batches by it.
-#[inline]
-pub fn partition_of(device: DeviceId, partitions: u32) -> u32 {
-    let mut x = device.0;
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^= x >> 31;
-    ((u128::from(x) * u128::from(partitions)) >> 64) as u32
-}
-
 /// The running partitions. Cheap to clone; ends with [`Runtime::stop`].
 #[derive(Clone)]
 pub struct Runtime {
@@ -225,7 +214,7 @@ impl Runtime {
             lock(&self.inner.event).open_session()?;
         }
         let (applied, receiver) = mpsc::unbounded_channel();
-        Ok((IngestSession { runtime: self.clone(), namespace, applied }, receiver))
+        Ok((IngestSession { runtime: self.clone(), namespace, applied, buffer: Vec::new() }, receiver))
     }
 
     /// Tells all partitions an action, in one order (wall clock). Waits while their queues are
@@ -290,6 +279,8 @@ pub struct IngestSession {
     runtime: Runtime,
     namespace: NamespaceIx,
     applied: mpsc::UnboundedSender<Applied>,
+    /// Rows of a batch that came by columns.
+    buffer: Vec<PingRow>,
 }
 
 impl IngestSession {
@@ -312,6 +303,26 @@ impl IngestSession {
                 ticket.all_sent();
             }
         }
+        Ok(())
+    }
+
+    /// Hands over a batch as it came. One that is for a partition of this runtime goes there as it
+    /// is (wall clock), and pings that do not belong there are rejected by it.
+    ///
+    /// On the event clock the rows must be sorted by their time.
+    pub async fn submit_batch(&mut self, batch: PingBatch) -> Result<(), SessionRefused> {
+        let inner = &self.runtime.inner;
+        let target = batch.target().filter(|target| u32::from(target.of) == inner.config.partitions);
+        let (ClockMode::Wall, Some(target)) = (inner.config.clock, target) else {
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let done = self.submit(batch.number(), batch.base(), batch.rows(&mut buffer)).await;
+            self.buffer = buffer;
+            return done;
+        };
+        let permit = inner.queues.room_for(batch.len()).await.ok_or(SessionRefused::Stopping)?;
+        let ticket = Ticket::new(batch.number(), self.applied.clone(), permit);
+        let task = BatchTask { namespace: self.namespace, batch, ticket };
+        inner.queues.submit_whole(target.partition, task);
         Ok(())
     }
 

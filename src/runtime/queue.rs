@@ -15,11 +15,13 @@ use crate::domain::{DeviceId, EventTime, PartSpec, PingCounts, PingRow, Uncertai
 use crate::engine::Order;
 use crate::geo::PreparedArea;
 use crate::limits::{BATCH_QUEUE_COST_MIN, ORDERS_QUEUED_MAX, PINGS_QUEUED_MAX};
+use crate::wire::PingBatch;
 
 /// What a partition's thread is asked to do.
 #[derive(Clone)]
 pub(super) enum Task {
     Pings(PingTask),
+    Batch(BatchTask),
     Order {
         order: Arc<Order>,
         index: u64,
@@ -46,6 +48,14 @@ pub(super) struct PingTask {
     pub(super) rows: Vec<PingRow>,
     /// On the event clock: the number of each row in the stream.
     pub(super) numbers: Vec<u64>,
+    pub(super) ticket: Arc<Ticket>,
+}
+
+/// A batch that is for one partition as a whole, still as it came.
+#[derive(Clone)]
+pub(super) struct BatchTask {
+    pub(super) namespace: NamespaceIx,
+    pub(super) batch: PingBatch,
     pub(super) ticket: Arc<Ticket>,
 }
 
@@ -162,6 +172,15 @@ impl Queues {
         rows.iter().for_each(|row| split.add(row, None));
         self.send_split(&mut split, namespace, base, &ticket);
         ticket.all_sent();
+    }
+
+    /// Queues a whole batch for the partition that it is for.
+    pub(super) fn submit_whole(&self, partition: u16, task: BatchTask) {
+        let Some(senders) = self.senders() else { return };
+        if let Some(data) = senders.data.get(usize::from(partition)) {
+            // A closed queue is a partition that is gone; shutting down reports that.
+            let _ = data.send(Task::Batch(task));
+        }
     }
 
     /// Queues what a split holds and empties it.

@@ -8,7 +8,7 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use super::*;
 use crate::domain::{
-    Area, Cause, DirectiveKind, Match, Ping, PingReject, Position, Shape, StageSpec, Stages,
+    Area, Cause, DeviceId, DirectiveKind, Match, Ping, PingReject, Position, Shape, StageSpec, Stages,
 };
 
 /// Far longer than any machine takes: only a defect reaches it.

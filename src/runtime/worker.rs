@@ -11,8 +11,9 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use super::clock::WallClock;
-use super::queue::{PingTask, QueueEnd, Task};
+use super::queue::{BatchTask, PingTask, QueueEnd, Task};
 use super::{ClockMode, MatchSink, NamespaceIx, RuntimeConfig};
+use crate::domain::{PingReject, PingRow};
 use crate::engine::{Count, Output, Partition, PartitionConfig, PingClock};
 use crate::limits::SCAN_SLICE_DEVICES;
 
@@ -28,6 +29,8 @@ struct Worker {
     mode: ClockMode,
     skew_ms: i64,
     previews: VecDeque<Preview>,
+    /// The pings of a batch while it is applied.
+    rows: Vec<PingRow>,
 }
 
 struct Preview {
@@ -53,6 +56,7 @@ pub(super) fn spawn(
         mode: config.clock,
         skew_ms: config.clock_skew_ms,
         previews: VecDeque::new(),
+        rows: Vec::new(),
     };
     std::thread::Builder::new()
         .name(format!("partition-{}", end.index))
@@ -176,6 +180,7 @@ impl Worker {
     fn apply(&mut self, task: Task) {
         match task {
             Task::Pings(task) => self.pings(&task),
+            Task::Batch(task) => self.batch(&task),
             Task::Order { order, index } => self.on_each(|machine, out| machine.order(&order, index, out)),
             Task::Passed { through } => self.on_each(|machine, out| machine.stages_through(through, out)),
             Task::Preview { part, mode, reply } => {
@@ -197,6 +202,18 @@ impl Worker {
         };
         let Some(machine) = self.machines.get_mut(usize::from(task.namespace.0)) else { return };
         let counts = machine.pings(clock, task.base, &task.rows, &mut self.out);
+        self.hand_on(task.namespace);
+        // Only now: `applied` says that the matches are with the log.
+        task.ticket.part_applied(&counts);
+    }
+
+    /// Pings that no other thread has looked at. Wall clock only.
+    fn batch(&mut self, task: &BatchTask) {
+        let clock = PingClock::Wall { now: self.clock.now(), skew_ms: self.skew_ms };
+        let Some(machine) = self.machines.get_mut(usize::from(task.namespace.0)) else { return };
+        let strangers = task.batch.own_rows_into(&mut self.rows);
+        let mut counts = machine.pings(clock, task.batch.base(), &self.rows, &mut self.out);
+        counts.rejected[PingReject::Partition as usize] += strangers as u64;
         self.hand_on(task.namespace);
         // Only now: `applied` says that the matches are with the log.
         task.ticket.part_applied(&counts);

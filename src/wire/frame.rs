@@ -7,8 +7,8 @@ use super::{
     Ack, AlertContentFrame, CursorAck, ErrorCode, HelloReply, Request, Response, Watermark, hello::Hello,
 };
 use crate::limits::{
-    CONTROL_BYTES_MAX, ERROR_TEXT_BYTES_MAX, HELLO_BYTES_MAX, MATCH_BATCH_BYTES_MAX, PING_BATCH_BYTES_MAX,
-    SMALL_FRAME_BYTES_MAX,
+    CONTROL_BYTES_MAX, ERROR_TEXT_BYTES_MAX, HELLO_BYTES_MAX, MATCH_BATCH_BYTES_MAX, MATCH_COLUMNS_BYTES_MAX,
+    PING_BATCH_BYTES_MAX, PING_COLUMNS_BYTES_MAX, SMALL_FRAME_BYTES_MAX,
 };
 
 /// What a frame is.
@@ -56,27 +56,29 @@ impl Kind {
     ];
 
     /// Most bytes after the header.
-    pub fn bytes_max(self) -> usize {
+    pub fn bytes_max(self, encoding: Encoding) -> usize {
         match self {
             Self::Hello | Self::HelloReply => HELLO_BYTES_MAX,
             Self::Error => ERROR_TEXT_BYTES_MAX + 16,
             Self::Watermark | Self::Ack | Self::CursorAck => SMALL_FRAME_BYTES_MAX,
+            Self::PingBatch if encoding == Encoding::Columns => PING_COLUMNS_BYTES_MAX,
             Self::PingBatch => PING_BATCH_BYTES_MAX,
+            Self::MatchBatch if encoding == Encoding::Columns => MATCH_COLUMNS_BYTES_MAX,
             Self::MatchBatch => MATCH_BATCH_BYTES_MAX,
             Self::AlertContent | Self::Request | Self::Response => CONTROL_BYTES_MAX,
         }
     }
 
-    /// The encoding of its content.
-    pub fn encoding(self) -> Encoding {
+    /// The encodings that its content may have.
+    pub fn encodings(self) -> &'static [Encoding] {
         match self {
-            Self::PingBatch | Self::MatchBatch => Encoding::Rows,
-            _ => Encoding::Fields,
+            Self::PingBatch | Self::MatchBatch => &[Encoding::Rows, Encoding::Columns],
+            _ => &[Encoding::Fields],
         }
     }
 }
 
-/// How a frame's content is written. A columnar one will be a further number.
+/// How a frame's content is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Encoding {
@@ -84,6 +86,8 @@ pub enum Encoding {
     Fields = 0,
     /// A head and rows of fixed width.
     Rows = 1,
+    /// A head and one column after the other.
+    Columns = 2,
 }
 
 /// A header, checked.
@@ -91,6 +95,8 @@ pub enum Encoding {
 pub struct Header {
     /// What follows.
     pub kind: Kind,
+    /// How it is written.
+    pub encoding: Encoding,
     /// How many bytes follow; within the kind's bound.
     pub length: usize,
 }
@@ -99,10 +105,12 @@ pub struct Header {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// Longer than the bound.
-    #[error("a frame of kind {kind:?} announces {length} bytes, at most {max} are taken", max = .kind.bytes_max())]
+    #[error("a frame of kind {kind:?} announces {length} bytes, at most {max} are taken", max = .kind.bytes_max(*.encoding))]
     TooLarge {
         /// The kind.
         kind: Kind,
+        /// The encoding.
+        encoding: Encoding,
         /// The length announced.
         length: u32,
     },
@@ -110,7 +118,7 @@ pub enum FrameError {
     #[error("frame kind {0:#04x} does not exist in protocol version 1")]
     UnknownKind(u8),
     /// No such encoding for the kind.
-    #[error("a frame of kind {kind:?} has no encoding {encoding}, use {wanted}", wanted = .kind.encoding() as u8)]
+    #[error("a frame of kind {kind:?} has no encoding {encoding}, use one of {:?}", .kind.encodings())]
     UnknownEncoding {
         /// The kind.
         kind: Kind,
@@ -155,23 +163,22 @@ impl Header {
         let length = u32::from_le_bytes([a, b, c, d]);
         let kind =
             Kind::ALL.into_iter().find(|known| *known as u8 == kind).ok_or(FrameError::UnknownKind(kind))?;
-        if encoding != kind.encoding() as u8 {
-            return Err(FrameError::UnknownEncoding { kind, encoding });
-        }
+        let known = kind.encodings().iter().copied().find(|known| *known as u8 == encoding);
+        let encoding = known.ok_or(FrameError::UnknownEncoding { kind, encoding })?;
         let reserved = u16::from_le_bytes([e, f]);
         if reserved != 0 {
             return Err(FrameError::Reserved(reserved));
         }
-        if length as usize > kind.bytes_max() {
-            return Err(FrameError::TooLarge { kind, length });
+        if length as usize > kind.bytes_max(encoding) {
+            return Err(FrameError::TooLarge { kind, encoding, length });
         }
-        Ok(Self { kind, length: length as usize })
+        Ok(Self { kind, encoding, length: length as usize })
     }
 
     /// Writes the header.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let [a, b, c, d] = (self.length as u32).to_le_bytes();
-        [a, b, c, d, self.kind as u8, self.kind.encoding() as u8, 0, 0]
+        [a, b, c, d, self.kind as u8, self.encoding as u8, 0, 0]
     }
 }
 
@@ -197,11 +204,12 @@ pub fn frame_of<B: Body>(body: &B) -> Result<Vec<u8>, FrameError> {
     let mut out = vec![0; Header::BYTES];
     let fits = codec::encode(body, &mut out);
     let length = out.len() - Header::BYTES;
-    if !fits || length > B::KIND.bytes_max() {
+    let encoding = Encoding::Fields;
+    if !fits || length > B::KIND.bytes_max(encoding) {
         let length = if fits { u32::try_from(length).unwrap_or(u32::MAX) } else { u32::MAX };
-        return Err(FrameError::TooLarge { kind: B::KIND, length });
+        return Err(FrameError::TooLarge { kind: B::KIND, encoding, length });
     }
-    out[..Header::BYTES].copy_from_slice(&Header { kind: B::KIND, length }.to_bytes());
+    out[..Header::BYTES].copy_from_slice(&Header { kind: B::KIND, encoding, length }.to_bytes());
     Ok(out)
 }
 

@@ -2,6 +2,7 @@
 
 use bincode::{Decode, Encode};
 
+use super::Encoding;
 use crate::domain::EventTime;
 
 /// The version of this protocol, first in the hello.
@@ -44,9 +45,28 @@ pub enum Session {
         from: StartAt,
         /// Exercises and tests too.
         exercises: bool,
+        /// The encodings of match batches that it reads.
+        encodings: Encodings,
     },
     /// Act on alerts.
     Control,
+}
+
+/// Encodings that one end reads, by their numbers: bit 1 is rows, bit 2 is columns. Bits that an
+/// end does not know mean nothing to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Encodings(pub u8);
+
+impl Encodings {
+    /// Rows only.
+    pub const ROWS: Self = Self(1 << Encoding::Rows as u8);
+    /// Rows and columns.
+    pub const ROWS_AND_COLUMNS: Self = Self(Self::ROWS.0 | 1 << Encoding::Columns as u8);
+
+    /// Whether this one is among them.
+    pub fn has(self, encoding: Encoding) -> bool {
+        self.0 & (1 << encoding as u8) != 0
+    }
 }
 
 /// The geodetic datum of a source's positions. Others are converted before they are sent.
@@ -118,6 +138,8 @@ pub struct IngestTerms {
     pub safe_basis: SafeBasis,
     /// The last batch of this source that no restart loses; 0 for none.
     pub last_safe: u64,
+    /// The encodings of ping batches that the server reads.
+    pub encodings: Encodings,
     /// Most pings of a batch.
     pub batch_pings_max: u32,
     /// Pings that the server takes before they are applied; it stops reading at more.

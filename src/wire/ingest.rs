@@ -1,14 +1,16 @@
 //! Pings and what becomes of them.
 
 use bincode::{Decode, Encode};
-use zerocopy::byteorder::little_endian::{I64, U32, U64};
+use bytes::Bytes;
+use zerocopy::byteorder::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{FrameError, Header, Kind};
-use crate::domain::{EventTime, PingCounts, PingReject, PingRow};
-use crate::limits::PING_BATCH_PINGS_MAX;
+use super::ping_columns::{self, ColumnsHead};
+use super::{Encoding, FrameError, Header, Kind};
+use crate::domain::{DeviceId, EventTime, PingCounts, PingReject, PingRow, partition_of};
+use crate::limits::{BATCH_HEAD_BYTES, PING_BATCH_PINGS_MAX};
 
-/// What stands before the rows of a ping batch.
+/// What stands before the rows or columns of a ping batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct BatchHead {
@@ -18,42 +20,128 @@ pub struct BatchHead {
     pub base_ms: I64,
     /// How many rows follow.
     pub count: U32,
-    /// Zero.
-    pub reserved: U32,
+    /// The partition that all devices belong to; 0 where they are not split.
+    pub partition: U16,
+    /// How many partitions they are split over; 0 where they are not.
+    pub partitions: U16,
 }
 
-const _: () = assert!(size_of::<BatchHead>() == crate::limits::BATCH_HEAD_BYTES);
+const _: () = assert!(size_of::<BatchHead>() == BATCH_HEAD_BYTES);
 
-/// A ping batch read in place.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchView<'a> {
-    /// Its number.
-    pub number: u64,
-    /// The time that its rows count from.
-    pub base: EventTime,
-    /// Its rows, in the order in which they are applied.
-    pub rows: &'a [PingRow],
+/// The partition that a whole batch is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its number, below `of`.
+    pub partition: u16,
+    /// How many there are.
+    pub of: u16,
 }
 
-impl<'a> BatchView<'a> {
-    /// Reads a frame's content.
+/// A ping batch as it came, checked; shares the frame's bytes.
+#[derive(Clone, Debug)]
+pub struct PingBatch {
+    number: u64,
+    base: EventTime,
+    count: usize,
+    target: Option<Target>,
+    encoding: Encoding,
+    content: Bytes,
+}
+
+impl PingBatch {
+    /// Reads a frame's content, without looking at a ping.
     ///
     /// # Errors
-    /// Where the count is zero or beyond the bound, or the rows are not as many bytes.
-    pub fn read(content: &'a [u8]) -> Result<Self, FrameError> {
-        let malformed = |why: String| FrameError::Malformed { kind: Kind::PingBatch, why };
-        let (head, rows) = BatchHead::ref_from_prefix(content)
-            .map_err(|_| malformed(format!("{} bytes do not hold its head of 24", content.len())))?;
+    /// Where its head, its count or its length is not to be taken.
+    pub fn read(encoding: Encoding, content: &Bytes) -> Result<Self, FrameError> {
+        Self::check(encoding, content).map_err(|why| FrameError::Malformed { kind: Kind::PingBatch, why })
+    }
+
+    fn check(encoding: Encoding, content: &Bytes) -> Result<Self, String> {
+        let (head, rest) = BatchHead::ref_from_prefix(content)
+            .map_err(|_| format!("{} bytes do not hold its head of {BATCH_HEAD_BYTES}", content.len()))?;
         let count = head.count.get() as usize;
         if count == 0 || count > PING_BATCH_PINGS_MAX {
-            return Err(malformed(format!("{count} rows, use 1 to {PING_BATCH_PINGS_MAX}")));
+            return Err(format!("{count} rows, use 1 to {PING_BATCH_PINGS_MAX}"));
         }
-        if head.reserved.get() != 0 {
-            return Err(malformed("bytes 20 to 23 must be zero".into()));
+        let target = match (head.partition.get(), head.partitions.get()) {
+            (0, 0) => None,
+            (partition, of) if partition < of => Some(Target { partition, of }),
+            (partition, of) => {
+                return Err(format!("it is for partition {partition} of {of}, counted from 0"));
+            }
+        };
+        if encoding == Encoding::Columns {
+            let (columns_head, columns) = ColumnsHead::ref_from_prefix(rest)
+                .map_err(|_| format!("{} bytes do not hold the head of its columns", rest.len()))?;
+            columns_head.check(count, columns)?;
+        } else if rest.len() != count * PingRow::BYTES {
+            return Err(format!("{count} rows of {} bytes in {} bytes", PingRow::BYTES, rest.len()));
         }
-        let rows = <[PingRow]>::ref_from_bytes_with_elems(rows, count)
-            .map_err(|_| malformed(format!("{count} rows of 20 bytes in {} bytes", rows.len())))?;
-        Ok(Self { number: head.number.get(), base: EventTime(head.base_ms.get()), rows })
+        let (number, base) = (head.number.get(), EventTime(head.base_ms.get()));
+        Ok(Self { number, base, count, target, encoding, content: content.clone() })
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The time that its rows count from.
+    pub fn base(&self) -> EventTime {
+        self.base
+    }
+
+    /// How many pings, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "never empty")]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The partition that it is for, where its sender has split.
+    pub fn target(&self) -> Option<Target> {
+        self.target
+    }
+
+    /// Its rows in the order in which they are applied, in place or decoded into `buffer`.
+    pub fn rows<'a>(&'a self, buffer: &'a mut Vec<PingRow>) -> &'a [PingRow] {
+        if let Some(rows) = self.in_place() {
+            return rows;
+        }
+        buffer.clear();
+        self.decode(None, buffer);
+        buffer
+    }
+
+    /// The rows whose devices belong to the batch's target, in place of what `out` held; returns
+    /// how many do not.
+    pub fn own_rows_into(&self, out: &mut Vec<PingRow>) -> usize {
+        out.clear();
+        match (self.in_place(), self.target) {
+            (Some(rows), Some(Target { partition, of })) => {
+                let own = |row: &PingRow| {
+                    partition_of(DeviceId(row.device.get()), u32::from(of)) == u32::from(partition)
+                };
+                out.extend(rows.iter().copied().filter(own));
+                rows.len() - out.len()
+            }
+            (Some(rows), None) => {
+                out.extend_from_slice(rows);
+                0
+            }
+            (None, target) => self.decode(target, out),
+        }
+    }
+
+    fn in_place(&self) -> Option<&[PingRow]> {
+        let rows = self.content.get(BATCH_HEAD_BYTES..).filter(|_| self.encoding == Encoding::Rows)?;
+        <[PingRow]>::ref_from_bytes(rows).ok()
+    }
+
+    fn decode(&self, target: Option<Target>, out: &mut Vec<PingRow>) -> usize {
+        let columns = self.content.get(BATCH_HEAD_BYTES..).unwrap_or_default();
+        let Ok((head, columns)) = ColumnsHead::ref_from_prefix(columns) else { return 0 };
+        head.rows_into(self.count, columns, target, out)
     }
 }
 
@@ -61,9 +149,11 @@ impl<'a> BatchView<'a> {
 ///
 /// # Errors
 /// Where `rows` is empty or has more than [`PING_BATCH_PINGS_MAX`].
-pub fn batch_frame(
+pub fn ping_frame(
+    encoding: Encoding,
     number: u64,
     base: EventTime,
+    target: Option<Target>,
     rows: &[PingRow],
     out: &mut Vec<u8>,
 ) -> Result<(), FrameError> {
@@ -71,19 +161,41 @@ pub fn batch_frame(
         let why = format!("{} rows, use 1 to {PING_BATCH_PINGS_MAX}", rows.len());
         return Err(FrameError::Malformed { kind: Kind::PingBatch, why });
     }
+    let Target { partition, of } = target.unwrap_or(Target { partition: 0, of: 0 });
     let head = BatchHead {
         number: U64::new(number),
         base_ms: I64::new(base.0),
         count: U32::new(rows.len() as u32),
-        reserved: U32::new(0),
+        partition: U16::new(partition),
+        partitions: U16::new(of),
     };
-    let length = size_of::<BatchHead>() + size_of_val(rows);
     out.clear();
-    out.reserve(Header::BYTES + length);
-    out.extend_from_slice(&Header { kind: Kind::PingBatch, length }.to_bytes());
+    out.reserve(Header::BYTES + size_of::<BatchHead>() + size_of_val(rows));
+    out.extend_from_slice(&[0; Header::BYTES]);
     out.extend_from_slice(head.as_bytes());
-    out.extend_from_slice(rows.as_bytes());
+    if encoding == Encoding::Columns {
+        ping_columns::write(rows, out);
+    } else {
+        out.extend_from_slice(rows.as_bytes());
+    }
+    let length = out.len() - Header::BYTES;
+    let header = Header { kind: Kind::PingBatch, encoding, length }.to_bytes();
+    out[..Header::BYTES].copy_from_slice(&header);
     Ok(())
+}
+
+/// Writes the whole frame of a batch of rows for all partitions into `out`, in place of what it
+/// held.
+///
+/// # Errors
+/// As [`ping_frame`].
+pub fn batch_frame(
+    number: u64,
+    base: EventTime,
+    rows: &[PingRow],
+    out: &mut Vec<u8>,
+) -> Result<(), FrameError> {
+    ping_frame(Encoding::Rows, number, base, None, rows, out)
 }
 
 /// On the event clock: no ping before this time follows.

@@ -13,6 +13,8 @@ mod control;
 mod frame;
 mod hello;
 mod ingest;
+mod match_columns;
+mod ping_columns;
 mod stream;
 mod subscribe;
 
@@ -20,9 +22,10 @@ pub use code::ErrorCode;
 pub use control::{Answer, AnswerBody, Ask, Receipt, Request, Response};
 pub use frame::{Body, Encoding, ErrorFrame, FrameError, Header, Kind, frame_of};
 pub use hello::{
-    Clock, Datum, Hello, HelloReply, IngestTerms, PROTOCOL_VERSION, PartitionHash, SafeBasis, Session,
-    SessionTerms, StartAt, SubscribeTerms, protocol_version,
+    Clock, Datum, Encodings, Hello, HelloReply, IngestTerms, PROTOCOL_VERSION, PartitionHash, SafeBasis,
+    Session, SessionTerms, StartAt, SubscribeTerms, protocol_version,
 };
-pub use ingest::{Ack, BatchHead, BatchView, Watermark, batch_frame};
-pub use stream::{FrameReader, ReadError};
+pub use ingest::{Ack, BatchHead, PingBatch, Target, Watermark, batch_frame, ping_frame};
+pub use match_columns::{ColumnsBuilder, MatchColumns, RunRow, WITHHELD};
+pub use stream::{Frame, FrameReader, ReadError};
 pub use subscribe::{AlertContentFrame, CursorAck, MatchRow, MatchesView, matches_frame};

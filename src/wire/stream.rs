@@ -1,10 +1,12 @@
-//! Frames out of a stream of bytes, one buffer for all of them.
+//! Frames out of a stream of bytes. A frame's content is copied out of the transport once, into
+//! memory of its own that can be handed on.
 
 use std::io;
 
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{FrameError, Header, Kind};
+use super::{Encoding, FrameError, Header, Kind};
 
 /// Why no frame came.
 #[derive(Debug, thiserror::Error)]
@@ -20,19 +22,32 @@ pub enum ReadError {
     Broken(#[from] io::Error),
 }
 
+/// A frame that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Its kind.
+    pub kind: Kind,
+    /// How its content is written; one that the kind has.
+    pub encoding: Encoding,
+    /// Its content, within the kind's bound.
+    pub content: Bytes,
+}
+
 /// Reads frames. Every method may be dropped half-way and called again: nothing is lost.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     stream: R,
-    buffer: Vec<u8>,
-    filled: usize,
+    head: [u8; Header::BYTES],
+    head_filled: usize,
+    /// The header, once it has come.
     header: Option<Header>,
+    content: BytesMut,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// A reader at the start of a frame.
     pub fn new(stream: R) -> Self {
-        Self { stream, buffer: vec![0; Header::BYTES], filled: 0, header: None }
+        Self { stream, head: [0; Header::BYTES], head_filled: 0, header: None, content: BytesMut::new() }
     }
 
     /// The stream, for its other uses.
@@ -45,57 +60,52 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// # Errors
     /// Where the stream broke.
     pub async fn begins(&mut self) -> Result<bool, ReadError> {
-        if self.filled == 0 && self.header.is_none() {
-            self.buffer.resize(self.buffer.len().max(Header::BYTES), 0);
-            self.filled = self.stream.read(&mut self.buffer[..Header::BYTES]).await?;
-            return Ok(self.filled > 0);
+        if self.head_filled == 0 && self.header.is_none() {
+            self.head_filled = self.stream.read(&mut self.head).await?;
+            return Ok(self.head_filled > 0);
         }
         Ok(true)
     }
 
-    /// The kind and content of the frame that [`begins`](Self::begins) found, or waits for.
+    /// The frame that [`begins`](Self::begins) found, or waits for.
     ///
     /// # Errors
     /// Where the header or length is not to be taken, or the stream ends or breaks first.
-    pub async fn frame(&mut self) -> Result<(Kind, &[u8]), ReadError> {
+    pub async fn frame(&mut self) -> Result<Frame, ReadError> {
         let header = match self.header {
             Some(header) => header,
             None => {
-                self.fill(Header::BYTES).await?;
-                let mut bytes = [0; Header::BYTES];
-                bytes.copy_from_slice(&self.buffer[..Header::BYTES]);
-                let header = Header::read(bytes)?;
-                self.filled = 0;
+                while self.head_filled < Header::BYTES {
+                    let read = self.stream.read(&mut self.head[self.head_filled..]).await?;
+                    if read == 0 {
+                        return Err(ReadError::Truncated(self.head_filled));
+                    }
+                    self.head_filled += read;
+                }
+                let header = Header::read(self.head)?;
+                // Memory of its own for each frame: a small one keeps no large one's alive.
+                self.content = BytesMut::with_capacity(header.length);
+                self.head_filled = 0;
                 *self.header.insert(header)
             }
         };
-        self.fill(header.length).await?;
-        self.filled = 0;
+        while self.content.len() < header.length {
+            let left = header.length - self.content.len();
+            let read = self.stream.read_buf(&mut (&mut self.content).limit(left)).await?;
+            if read == 0 {
+                return Err(ReadError::Truncated(Header::BYTES + self.content.len()));
+            }
+        }
         self.header = None;
-        Ok((header.kind, &self.buffer[..header.length]))
+        let content = std::mem::take(&mut self.content).freeze();
+        Ok(Frame { kind: header.kind, encoding: header.encoding, content })
     }
 
     /// The next frame, or `None` where the stream ended between two.
     ///
     /// # Errors
     /// As [`frame`](Self::frame).
-    pub async fn next(&mut self) -> Result<Option<(Kind, &[u8])>, ReadError> {
+    pub async fn next(&mut self) -> Result<Option<Frame>, ReadError> {
         if self.begins().await? { self.frame().await.map(Some) } else { Ok(None) }
-    }
-
-    /// Reads until the buffer holds `wanted` bytes of this header or content.
-    async fn fill(&mut self, wanted: usize) -> Result<(), ReadError> {
-        if self.buffer.len() < wanted {
-            self.buffer.resize(wanted, 0);
-        }
-        while self.filled < wanted {
-            let read = self.stream.read(&mut self.buffer[self.filled..wanted]).await?;
-            if read == 0 {
-                let header = if self.header.is_some() { Header::BYTES } else { 0 };
-                return Err(ReadError::Truncated(header + self.filled));
-            }
-            self.filled += read;
-        }
-        Ok(())
     }
 }

@@ -1,10 +1,11 @@
 //! Matches and the alerts that they speak of.
 
 use bincode::{Decode, Encode};
+use bytes::Bytes;
 use zerocopy::byteorder::little_endian::{F64, I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{FrameError, Header, Kind};
+use super::{ColumnsBuilder, Encoding, FrameError, Header, Kind, MatchColumns};
 use crate::domain::{AlertNo, Cause, DeviceId, EventTime, Match, Offset};
 use crate::limits::{MATCH_BATCH_MATCHES_MAX, MATCH_HEAD_BYTES, MATCH_ROW_BYTES};
 
@@ -95,7 +96,7 @@ impl MatchRow {
 /// What stands before the rows of a match batch.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct MatchHead {
+struct RowsHead {
     /// The offset to ask for next: past the last row, and past matches that this subscriber
     /// is not shown.
     next: U64,
@@ -105,7 +106,7 @@ struct MatchHead {
     reserved: U32,
 }
 
-const _: () = assert!(size_of::<MatchHead>() == MATCH_HEAD_BYTES);
+const _: () = assert!(size_of::<RowsHead>() == MATCH_HEAD_BYTES);
 
 /// A match batch read in place.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +124,7 @@ impl<'a> MatchesView<'a> {
     /// Where the count is beyond the bound or the rows are not as many bytes.
     pub fn read(content: &'a [u8]) -> Result<Self, FrameError> {
         let malformed = |why: String| FrameError::Malformed { kind: Kind::MatchBatch, why };
-        let (head, rows) = MatchHead::ref_from_prefix(content)
+        let (head, rows) = RowsHead::ref_from_prefix(content)
             .map_err(|_| malformed(format!("{} bytes do not hold its head of 16", content.len())))?;
         let count = head.count.get() as usize;
         if count > MATCH_BATCH_MATCHES_MAX {
@@ -132,6 +133,28 @@ impl<'a> MatchesView<'a> {
         let rows = <[MatchRow]>::ref_from_bytes_with_elems(rows, count)
             .map_err(|_| malformed(format!("{count} rows of 48 bytes in {} bytes", rows.len())))?;
         Ok(Self { next: Offset(head.next.get()), rows })
+    }
+}
+
+impl MatchesView<'_> {
+    /// The same matches by columns.
+    ///
+    /// # Errors
+    /// Where a cause does not exist or offsets do not go up.
+    pub fn to_columns(&self) -> Result<MatchColumns, FrameError> {
+        let malformed = |why: &str| FrameError::Malformed { kind: Kind::MatchBatch, why: why.into() };
+        let mut columns = ColumnsBuilder::default();
+        let mut due = 0;
+        for row in self.rows {
+            let (offset, found) = row.read().ok_or_else(|| malformed("a match has an unknown cause"))?;
+            // A gap is counted in 32 bits.
+            if offset.0 < due || (due > 0 && offset.0 - due > u64::from(u32::MAX)) || offset.0 == u64::MAX {
+                return Err(malformed("its offsets do not go up"));
+            }
+            due = offset.0 + 1;
+            columns.push_run(offset, &found.head(), [found.device].into_iter());
+        }
+        MatchColumns::read(&Bytes::from(columns.frame(self.next)).slice(Header::BYTES..))
     }
 }
 
@@ -144,11 +167,10 @@ pub fn matches_frame(next: Offset, rows: &[MatchRow], out: &mut Vec<u8>) -> Resu
         let why = format!("{} rows, use at most {MATCH_BATCH_MATCHES_MAX}", rows.len());
         return Err(FrameError::Malformed { kind: Kind::MatchBatch, why });
     }
-    let head =
-        MatchHead { next: U64::new(next.0), count: U32::new(rows.len() as u32), reserved: U32::new(0) };
-    let length = size_of::<MatchHead>() + size_of_val(rows);
+    let head = RowsHead { next: U64::new(next.0), count: U32::new(rows.len() as u32), reserved: U32::new(0) };
+    let length = size_of::<RowsHead>() + size_of_val(rows);
     out.clear();
-    out.extend_from_slice(&Header { kind: Kind::MatchBatch, length }.to_bytes());
+    out.extend_from_slice(&Header { kind: Kind::MatchBatch, encoding: Encoding::Rows, length }.to_bytes());
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(rows.as_bytes());
     Ok(())

@@ -108,7 +108,7 @@ async def ingest(connection, batches):
 
 
 async def subscribe(connection, wanted):
-    session = struct.pack("<I", 1) + text("default") + struct.pack("<IB", 0, 0)
+    session = struct.pack("<I", 1) + text("default") + struct.pack("<IBB", 0, 0, 1 << ROWS)
     reader, writer = await open_session(connection, session)
     _, _, terms = await welcomed(reader)
     variant, start, earliest, _ = struct.unpack_from("<IQQQ", terms, 0)
@@ -139,7 +139,7 @@ async def subscribe(connection, wanted):
 
 
 async def refused(connection):
-    session = struct.pack("<I", 1) + text("default") + struct.pack("<IB", 1, 0)
+    session = struct.pack("<I", 1) + text("default") + struct.pack("<IBB", 1, 0, 1 << ROWS)
     reader, _ = await open_session(connection, session)
     kind, content = await read_frame(reader)
     assert kind == ERROR, (kind, content)

@@ -71,7 +71,7 @@ async fn a_stranger_publishes_sends_and_receives() {
 
     assert_eq!(saw["receipt"]["id"], "from-python");
     assert_eq!((&saw["receipt"]["version"], &saw["receipt"]["queued"]), (&json!(1), &json!(0)));
-    let ack = json!({"applied": 2, "safe": 0, "accepted": 2, "stale": 1, "rejected": [1, 0, 0, 0, 0]});
+    let ack = json!({"applied": 2, "safe": 0, "accepted": 2, "stale": 1, "rejected": [1, 0, 0, 0, 0, 0]});
     assert_eq!(saw["ingest"], json!({"clock": 0, "hash": 0, "basis": 0, "last_safe": 0, "ack": ack}));
     let content = json!({
         "no": 0, "version": 1, "id": "from-python", "status": "actual", "headline": "寻找走失儿童",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hexcast::access::client_config;
 use hexcast::delivery::Delivery;
 use hexcast::runtime::{AlertInfo, ClockMode, MatchSink, NamespaceIx, Output};
-use hexcast::wire::{Ack, Body, Datum, FrameReader, Kind, Session, batch_frame};
+use hexcast::wire::{Ack, Body, Datum, Frame, FrameReader, Kind, Session, batch_frame};
 use quinn::TransportConfig;
 
 use crate::world::{PATIENCE, World, alert, batch, connect, hello, ping};
@@ -101,9 +101,11 @@ async fn back_pressure_reaches_the_sender() {
     send.finish().unwrap();
     let mut reader = FrameReader::new(recv);
     let mut last = None;
-    while let Some((kind, content)) = tokio::time::timeout(PATIENCE, reader.next()).await.unwrap().unwrap() {
+    while let Some(Frame { kind, content, .. }) =
+        tokio::time::timeout(PATIENCE, reader.next()).await.unwrap().unwrap()
+    {
         if kind == Kind::Ack {
-            last = Some(Ack::read(content).unwrap());
+            last = Some(Ack::read(&content).unwrap());
         }
     }
     let last = last.unwrap();

@@ -1,15 +1,16 @@
 //! The bytes of every frame, written out by hand from `docs/protocol.md`.
 
 use hexcast::domain::{
-    AlertNo, Cause, DeviceId, EventTime, Match, Offset, Ping, PingCounts, PingRow, Position,
+    AlertNo, Cause, DeviceId, EventTime, Match, MatchHead, Offset, Ping, PingCounts, PingRow, Position,
 };
 use hexcast::runtime::partition_of;
 use hexcast::wire::{
-    Ack, AlertContentFrame, Answer, AnswerBody, Ask, BatchView, Body, Clock, CursorAck, Datum, ErrorCode,
-    ErrorFrame, Header, Hello, HelloReply, IngestTerms, Kind, MatchRow, MatchesView, PartitionHash, Receipt,
-    Request, Response, SafeBasis, Session, SessionTerms, StartAt, SubscribeTerms, Watermark, batch_frame,
-    frame_of, matches_frame,
+    Ack, AlertContentFrame, Answer, AnswerBody, Ask, Body, Clock, ColumnsBuilder, CursorAck, Datum, Encoding,
+    Encodings, ErrorCode, ErrorFrame, Header, Hello, HelloReply, IngestTerms, Kind, MatchColumns, MatchRow,
+    MatchesView, PartitionHash, PingBatch, Receipt, Request, Response, SafeBasis, Session, SessionTerms,
+    StartAt, SubscribeTerms, Target, Watermark, batch_frame, frame_of, matches_frame, ping_frame,
 };
+use zerocopy::byteorder::little_endian::{I32, U32, U64};
 
 /// Bytes from hexadecimal digits; blanks and line ends part them.
 fn bytes(hex: &str) -> Vec<u8> {
@@ -49,21 +50,21 @@ fn hello() {
          0300000000000000 627573
          0100000000000000 00000000",
     );
-    let subscribe = |from, exercises| Hello {
+    let subscribe = |from, exercises, encodings| Hello {
         version: 1,
-        session: Session::Subscribe { namespace: "app".into(), from, exercises },
+        session: Session::Subscribe { namespace: "app".into(), from, exercises, encodings },
     };
     check(
-        &subscribe(StartAt::Earliest, false),
-        "16000000 01 00 0000  0100 01000000 0300000000000000 617070 00000000 00",
+        &subscribe(StartAt::Earliest, false, Encodings::ROWS),
+        "17000000 01 00 0000  0100 01000000 0300000000000000 617070 00000000 00 02",
     );
     check(
-        &subscribe(StartAt::Latest, true),
-        "16000000 01 00 0000  0100 01000000 0300000000000000 617070 01000000 01",
+        &subscribe(StartAt::Latest, true, Encodings::ROWS_AND_COLUMNS),
+        "17000000 01 00 0000  0100 01000000 0300000000000000 617070 01000000 01 06",
     );
     check(
-        &subscribe(StartAt::Offset(258), true),
-        "1e000000 01 00 0000  0100 01000000 0300000000000000 617070 02000000 0201000000000000 01",
+        &subscribe(StartAt::Offset(258), true, Encodings::ROWS),
+        "1f000000 01 00 0000  0100 01000000 0300000000000000 617070 02000000 0201000000000000 01 02",
     );
     check(&Hello { version: 1, session: Session::Control }, "06000000 01 00 0000  0100 02000000");
 }
@@ -76,15 +77,16 @@ fn hello_reply() {
         hash: PartitionHash::Mix64,
         safe_basis: SafeBasis::None,
         last_safe: 0,
+        encodings: Encodings::ROWS_AND_COLUMNS,
         batch_pings_max: 16_384,
         unapplied_pings_max: 262_144,
         unapplied_batches_max: 1_024,
     };
     check(
         &reply(Clock::Wall, SessionTerms::Ingest(ingest.clone())),
-        "32000000 02 00 0000
+        "33000000 02 00 0000
          0100 00000000 00bea9349e010000 00000000
-         04000000 00000000 00000000 0000000000000000 00400000 00000400 00040000",
+         04000000 00000000 00000000 0000000000000000 06 00400000 00000400 00040000",
     );
     let other =
         |basis| SessionTerms::Ingest(IngestTerms { safe_basis: basis, last_safe: 7, ..ingest.clone() });
@@ -92,9 +94,9 @@ fn hello_reply() {
         check(
             &reply(Clock::Event, other(basis)),
             &format!(
-                "32000000 02 00 0000
+                "33000000 02 00 0000
                  0100 01000000 00bea9349e010000 00000000
-                 04000000 00000000 {number}000000 0700000000000000 00400000 00000400 00040000"
+                 04000000 00000000 {number}000000 0700000000000000 06 00400000 00000400 00040000"
             ),
         );
     }
@@ -188,33 +190,114 @@ fn ping_batch() {
          0807060504030201 ffffffff 01000000 01800000",
     );
     assert_eq!(frame, golden);
-    let view = BatchView::read(&golden[8..]).unwrap();
-    assert_eq!((view.number, view.base), (258, base));
-    let back: Vec<Ping> = view.rows.iter().map(|row| row.read(base).unwrap()).collect();
+    let content = bytes::Bytes::from(golden.clone()).slice(8..);
+    let batch = PingBatch::read(Encoding::Rows, &content).unwrap();
+    assert_eq!((batch.number(), batch.base(), batch.target()), (258, base, None));
+    let back: Vec<Ping> = batch.rows(&mut Vec::new()).iter().map(|row| row.read(base).unwrap()).collect();
     // Longitude -180 is 180: one meridian.
     assert_eq!(back, pings);
-    for cut in 0..golden.len() - 8 {
-        assert!(BatchView::read(&golden[8..8 + cut]).is_err());
+    for cut in 0..content.len() {
+        assert!(PingBatch::read(Encoding::Rows, &content.slice(..cut)).is_err());
     }
     assert!(batch_frame(1, base, &[], &mut frame).is_err());
     assert!(batch_frame(1, base, &vec![rows[0]; 16_385], &mut frame).is_err());
 }
 
 #[test]
+fn ping_batch_by_columns() {
+    let base = EventTime(1_779_000_000_000);
+    let row = |device, after: u32, lat, lon, accuracy_m: u32| PingRow {
+        device: U64::new(device),
+        lat_e7: I32::new(lat),
+        lon_e7: I32::new(lon),
+        time_and_accuracy: U32::new(after | accuracy_m << 15),
+    };
+    let rows = [
+        row(100, 0, -3, 1_214_737_000, 10),
+        row(105, 1, 0, 1_214_737_000, 10),
+        row(109, 0, -2, 1_214_737_000, 12),
+    ];
+    let target = Target { partition: 2, of: 4 };
+    let mut frame = Vec::new();
+    ping_frame(Encoding::Columns, 258, base, Some(target), &rows, &mut frame).unwrap();
+    // Devices as steps of 0, 5, 4 in 3 bits; latitudes 0, 3, 1 above the least in 2; times 0, 1, 0 in 1;
+    // accuracies 0, 0, 2 above the least in 2.
+    let golden = bytes(
+        "45000000 10 02 0000
+         0201000000000000 00bea9349e010000 03000000 0200 0400
+         6400000000000000 fdffffff 686a6748 0a000000 03 02 00 01 02 01 000000000000
+         2801 1c 02 20 0000000000000000",
+    );
+    assert_eq!(frame[8 + 56..], golden[8 + 56..]);
+    assert_eq!(frame, golden);
+    let content = bytes::Bytes::from(golden).slice(8..);
+    let batch = PingBatch::read(Encoding::Columns, &content).unwrap();
+    assert_eq!((batch.number(), batch.base(), batch.len()), (258, base, 3));
+    assert_eq!(batch.target(), Some(target));
+    assert_eq!(batch.rows(&mut Vec::new()), rows);
+    let mut own = vec![rows[0]; 7];
+    let strangers = batch.own_rows_into(&mut own);
+    let belongs = |device| partition_of(DeviceId(device), 4) == 2;
+    let expected: Vec<PingRow> = rows.iter().filter(|row| belongs(row.device.get())).copied().collect();
+    assert_eq!((strangers, &own), (3 - expected.len(), &expected));
+
+    // Rows for one partition differ in the head alone.
+    let mut plain = Vec::new();
+    ping_frame(Encoding::Rows, 258, base, Some(target), &rows, &mut plain).unwrap();
+    assert_eq!(plain[8..8 + 24], content[..24]);
+    let plain = PingBatch::read(Encoding::Rows, &bytes::Bytes::from(plain).slice(8..)).unwrap();
+    assert_eq!(plain.own_rows_into(&mut own), strangers);
+    assert_eq!((own, plain.rows(&mut Vec::new())), (expected, &rows[..]));
+
+    for cut in 0..content.len() {
+        assert!(PingBatch::read(Encoding::Columns, &content.slice(..cut)).is_err());
+    }
+    let with = |at: usize, bytes: &[u8]| {
+        let mut content = content.to_vec();
+        content[at..at + bytes.len()].copy_from_slice(bytes);
+        PingBatch::read(Encoding::Columns, &content.into()).map(|batch| batch.len())
+    };
+    let wrong: &[(&str, usize, &[u8])] = &[
+        ("no rows", 16, &[0]),
+        ("more rows than columns", 16, &[5]),
+        ("fewer rows", 16, &[2]),
+        ("2^32 rows", 16, &[255; 4]),
+        ("partition 4 of 4", 20, &[4]),
+        ("partition 2 of none", 22, &[0]),
+        ("a least accuracy beyond a row's", 24 + 16, &[0, 0, 2]),
+        ("devices of 57 bits", 24 + 20, &[57]),
+        ("devices of 65 bits", 24 + 20, &[65]),
+        ("latitudes of 33 bits", 24 + 21, &[33]),
+        ("longitudes of 255 bits", 24 + 22, &[255]),
+        ("times of 16 bits", 24 + 23, &[16]),
+        ("accuracies of 18 bits", 24 + 24, &[18]),
+        ("a wider column than there is", 24 + 22, &[8]),
+        ("deltas of 2", 24 + 25, &[2]),
+        ("a reserved byte", 24 + 31, &[1]),
+        ("a bit after a column", 56 + 2, &[0x5c]),
+        ("a padding byte", 56 + 12, &[1]),
+    ];
+    for (what, at, bytes) in wrong {
+        assert!(with(*at, bytes).is_err(), "{what}");
+    }
+}
+
+#[test]
 fn watermark_and_ack() {
     check(&Watermark { at_ms: 1_779_000_000_000, last: true }, "09000000 11 00 0000  00bea9349e010000 01");
-    let counts = PingCounts { accepted: 3, stale: 2, rejected: [1, 0, 5, 0, 6] };
+    let counts = PingCounts { accepted: 3, stale: 2, rejected: [1, 0, 5, 0, 6, 2] };
     let ack = Ack::new(258, 0, &counts);
     assert_eq!(ack.counts(), counts);
     check(
         &ack,
-        "50000000 12 00 0000
+        "58000000 12 00 0000
          0201000000000000 0000000000000000 0300000000000000 0200000000000000
-         0500000000000000
-         0100000000000000 0000000000000000 0500000000000000 0000000000000000 0600000000000000",
+         0600000000000000
+         0100000000000000 0000000000000000 0500000000000000 0000000000000000 0600000000000000
+         0200000000000000",
     );
-    let newer = Ack { rejected: vec![1, 0, 5, 0, 6, 10], ..ack };
-    assert_eq!(newer.counts().rejected, [1, 0, 5, 0, 16], "an unknown reason is not lost");
+    let newer = Ack { rejected: vec![1, 0, 5, 0, 6, 2, 10], ..ack };
+    assert_eq!(newer.counts().rejected, [1, 0, 5, 0, 6, 12], "an unknown reason is not lost");
 }
 
 #[test]
@@ -272,6 +355,80 @@ fn match_batch() {
     for cut in 0..golden.len() - 8 {
         assert!(MatchesView::read(&golden[8..8 + cut]).is_err());
     }
+}
+
+#[test]
+fn match_batch_by_columns() {
+    let head = MatchHead {
+        alert: AlertNo(5),
+        version: 2,
+        cause: Cause::Escalation,
+        part: 1,
+        stage: 3,
+        radius_km: 500.0,
+        at: EventTime(1_779_000_000_000),
+    };
+    let later = MatchHead { cause: Cause::Enter, part: 0, ..head };
+    let mut columns = ColumnsBuilder::default();
+    columns.push_run(Offset(257), &head, [DeviceId(42), DeviceId(7)].into_iter());
+    columns.push_run(Offset(259), &head, [DeviceId(8)].into_iter());
+    // Two offsets are withheld.
+    columns.push_run(Offset(262), &later, [DeviceId(u64::MAX)].into_iter());
+    let golden = bytes(
+        "98000000 21 02 0000
+         0901000000000000 0101000000000000 03000000 04000000
+         00bea9349e010000 0000000000407f40 05000000 02000000 03000000 02 01 03 00
+         0000000000000000 0000000000000000 00000000 00000000 02000000 ff 00 00 00
+         00bea9349e010000 0000000000407f40 05000000 02000000 01000000 03 00 03 00
+         2a00000000000000 0700000000000000 0800000000000000 ffffffffffffffff",
+    );
+    assert_eq!(columns.frame(Offset(265)), golden);
+    let content = bytes::Bytes::from(golden).slice(8..);
+    let matches = MatchColumns::read(&content).unwrap();
+    assert_eq!((matches.next(), matches.len()), (Offset(265), 4));
+    let all = [
+        (257, head.of(DeviceId(42))),
+        (258, head.of(DeviceId(7))),
+        (259, head.of(DeviceId(8))),
+        (262, later.of(DeviceId(u64::MAX))),
+    ]
+    .map(|(offset, found)| (Offset(offset), found));
+    assert!(matches.iter().eq(all));
+    let runs: Vec<_> =
+        matches.runs().map(|(offset, head, devices)| (offset.0, head, devices.len())).collect();
+    assert_eq!(runs, [(257, head, 3), (262, later, 1)]);
+    for cut in 0..content.len() {
+        assert!(MatchColumns::read(&content.slice(..cut)).is_err());
+    }
+    // Rows say the same.
+    let rows: Vec<MatchRow> = all.iter().map(|(offset, found)| MatchRow::write(*offset, found)).collect();
+    let mut frame = Vec::new();
+    matches_frame(Offset(265), &rows, &mut frame).unwrap();
+    assert_eq!(MatchesView::read(&frame[8..]).unwrap().to_columns().unwrap(), matches);
+
+    let with = |at: usize, bytes: &[u8]| {
+        let mut content = content.to_vec();
+        content[at..at + bytes.len()].copy_from_slice(bytes);
+        MatchColumns::read(&content.into()).map(|matches| matches.len()).map_err(|why| why.to_string())
+    };
+    let wrong: &[(&str, usize, &[u8])] = &[
+        ("next before the last match", 0, &[6]),
+        ("offsets beyond 64 bits", 8, &[255; 8]),
+        ("a run more than there are", 16, &[4]),
+        ("2^32 runs", 16, &[255; 4]),
+        ("a device less than there are", 20, &[3]),
+        ("2^32 devices", 20, &[255; 4]),
+        ("an empty run", 24 + 24, &[0]),
+        ("a run longer than its devices", 24 + 24, &[4]),
+        ("an unknown cause", 24 + 28, &[6]),
+        ("a reserved byte", 24 + 31, &[1]),
+        ("a withheld run with a part", 24 + 32 + 29, &[1]),
+    ];
+    for (what, at, bytes) in wrong {
+        assert!(with(*at, bytes).is_err(), "{what}");
+    }
+    assert_eq!(with(24 + 32 + 24, &[4]), Ok(4), "more may be withheld, up to next");
+    assert!(with(24 + 32 + 24, &[5]).is_err());
 }
 
 #[test]
@@ -336,32 +493,37 @@ fn responses() {
 
 #[test]
 fn headers_that_are_none() {
+    use Encoding::{Columns, Fields, Rows};
     let code = |hex: &str| Header::read(bytes(hex).try_into().unwrap()).map_err(|why| why.code());
     assert_eq!(code("00000000 04 00 0000"), Err(ErrorCode::UnknownKind));
     assert_eq!(code("00000000 01 01 0000"), Err(ErrorCode::UnknownEncoding));
     assert_eq!(code("00000000 10 00 0000"), Err(ErrorCode::UnknownEncoding));
-    assert_eq!(code("00000000 10 02 0000"), Err(ErrorCode::UnknownEncoding));
+    assert_eq!(code("00000000 10 03 0000"), Err(ErrorCode::UnknownEncoding));
     assert_eq!(code("00000000 01 00 0100"), Err(ErrorCode::Malformed));
     assert_eq!(code("ffffffff 01 00 0000"), Err(ErrorCode::FrameTooLarge));
     // The bounds that docs/protocol.md gives, and one more.
     let bounds = [
-        (Kind::Hello, 1_024),
-        (Kind::HelloReply, 1_024),
-        (Kind::Error, 2_064),
-        (Kind::PingBatch, 327_704),
-        (Kind::Watermark, 256),
-        (Kind::Ack, 256),
-        (Kind::AlertContent, 3_145_728),
-        (Kind::MatchBatch, 196_624),
-        (Kind::CursorAck, 256),
-        (Kind::Request, 3_145_728),
-        (Kind::Response, 3_145_728),
+        (Kind::Hello, Fields, 1_024),
+        (Kind::HelloReply, Fields, 1_024),
+        (Kind::Error, Fields, 2_064),
+        (Kind::PingBatch, Rows, 327_704),
+        (Kind::PingBatch, Columns, 327_744),
+        (Kind::Watermark, Fields, 256),
+        (Kind::Ack, Fields, 256),
+        (Kind::AlertContent, Fields, 3_145_728),
+        (Kind::MatchBatch, Rows, 196_624),
+        (Kind::MatchBatch, Columns, 1_310_744),
+        (Kind::CursorAck, Fields, 256),
+        (Kind::Request, Fields, 3_145_728),
+        (Kind::Response, Fields, 3_145_728),
     ];
-    assert_eq!(bounds.map(|(kind, _)| kind), Kind::ALL);
-    for (kind, max) in bounds {
-        let header = Header { kind, length: max };
+    let all =
+        Kind::ALL.iter().flat_map(|kind| kind.encodings().iter().map(move |encoding| (*kind, *encoding)));
+    assert!(bounds.map(|(kind, encoding, _)| (kind, encoding)).into_iter().eq(all));
+    for (kind, encoding, max) in bounds {
+        let header = Header { kind, encoding, length: max };
         assert_eq!(Header::read(header.to_bytes()), Ok(header));
-        let longer = Header { kind, length: max + 1 };
+        let longer = Header { kind, encoding, length: max + 1 };
         assert_eq!(Header::read(longer.to_bytes()).map_err(|why| why.code()), Err(ErrorCode::FrameTooLarge));
     }
 }

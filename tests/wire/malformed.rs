@@ -4,7 +4,7 @@
 use hexcast::domain::EventTime;
 use hexcast::runtime::ClockMode;
 use hexcast::wire::{
-    CursorAck, Datum, ErrorCode, Header, Kind, Session, StartAt, Watermark, batch_frame, frame_of,
+    CursorAck, Datum, Encodings, ErrorCode, Header, Kind, Session, StartAt, Watermark, batch_frame, frame_of,
 };
 
 use crate::world::{World, batch, farewell, hello, ping};
@@ -36,7 +36,8 @@ fn frame(kind: u8, encoding: u8, content: &[u8]) -> Vec<u8> {
 
 /// A header that announces `length` bytes.
 fn announce(kind: Kind, length: usize) -> Vec<u8> {
-    Header { kind, length }.to_bytes().into()
+    let encoding = kind.encodings()[0];
+    Header { kind, encoding, length }.to_bytes().into()
 }
 
 fn ingest_of(namespace: &str, source: &str, first_batch: u64) -> Vec<u8> {
@@ -53,7 +54,12 @@ fn ingest() -> Vec<u8> {
 }
 
 fn subscribe_at(namespace: &str, from: StartAt) -> Vec<u8> {
-    hello(Session::Subscribe { namespace: namespace.into(), from, exercises: false })
+    hello(Session::Subscribe {
+        namespace: namespace.into(),
+        from,
+        exercises: false,
+        encodings: Encodings::ROWS_AND_COLUMNS,
+    })
 }
 
 fn good_batch(number: u64) -> Vec<u8> {
@@ -101,8 +107,15 @@ fn headers_and_hellos() -> Vec<Case> {
         ),
         case("a namespace that is no text", "admin", with(subscription(), 22, &[0xff]), BadHello, "Hello"),
         case("another datum", "operator", with(ingest(), ingest().len() - 4, &[1]), BadHello, "Hello"),
-        case("an unknown start", "partner", with(subscription(), last - 4, &[3]), BadHello, "Hello"),
-        case("a bool of 2", "partner", with(subscription(), last, &[2]), BadHello, "Hello"),
+        case("an unknown start", "partner", with(subscription(), last - 5, &[3]), BadHello, "Hello"),
+        case("a bool of 2", "partner", with(subscription(), last - 1, &[2]), BadHello, "Hello"),
+        case(
+            "no encoding that there is",
+            "partner",
+            with(subscription(), last, &[0xf9]),
+            BadHello,
+            "rows or columns",
+        ),
         case("a source without name", "operator", ingest_of("default", "", 1), BadHello, "1 to 64"),
         case("a source of 65", "operator", ingest_of("default", &"s".repeat(65), 1), BadHello, "not 65"),
         case("batches from 0", "operator", ingest_of("default", "s", 0), BadHello, "from 1"),
@@ -147,7 +160,8 @@ fn after_the_hello() -> Vec<Case> {
             Malformed,
             "4294967295 rows",
         ),
-        case("a reserved byte", "operator", pings(&[with(good_batch(1), 28, &[1])]), Malformed, "zero"),
+        case("partition 1 of none", "operator", pings(&[with(good_batch(1), 28, &[1])]), Malformed, "1 of 0"),
+        case("split over 5", "operator", pings(&[with(good_batch(1), 30, &[5])]), Malformed, "there are 3"),
         case("half a batch head", "operator", pings(&[frame(0x10, 1, &[0; 23])]), Malformed, "head of 24"),
         case(
             "too many rows",
@@ -164,7 +178,8 @@ fn after_the_hello() -> Vec<Case> {
             UnknownEncoding,
             "encoding 0",
         ),
-        case("columns", "operator", pings(&[with(good_batch(1), 5, &[2])]), UnknownEncoding, "encoding 2"),
+        case("rows as columns", "operator", pings(&[with(good_batch(1), 5, &[2])]), Malformed, "columns"),
+        case("encoding 3", "operator", pings(&[with(good_batch(1), 5, &[3])]), UnknownEncoding, "encoding 3"),
         case("a second hello", "operator", pings(&[ingest()]), WrongKind, "Hello"),
         case("a request among pings", "operator", pings(&[frame(0x30, 0, b"")]), WrongKind, "Request"),
         case(

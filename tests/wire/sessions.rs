@@ -1,14 +1,15 @@
 //! Whole sessions: pings in, alerts out, exactly once.
 
 use hexcast::client::{
-    ClientError, Clock, Follow, FollowEvent, SafeBasis, StartAt, SubscribeEvent, Subscription,
+    ClientError, Clock, Follow, FollowEvent, SafeBasis, Splitter, StartAt, SubscribeEvent, Subscription,
+    Target,
 };
 use hexcast::domain::{CancelReason, Cause, EventTime, Match, Offset, PingReject, PingRow};
 use hexcast::runtime::ClockMode;
-use hexcast::wire::ErrorCode;
+use hexcast::wire::{Encoding, Encodings, ErrorCode, FrameReader, Kind, MatchesView, Session};
 use zerocopy::byteorder::little_endian::{I32, U32, U64};
 
-use crate::world::{PATIENCE, World, alert, batch, code_of, ping};
+use crate::world::{PATIENCE, World, alert, batch, code_of, hello, ping};
 
 /// What a subscription brings until it has brought `count` matches.
 async fn take(subscription: &mut Subscription, count: usize) -> Vec<SubscribeEvent> {
@@ -33,7 +34,7 @@ fn lines(events: &[SubscribeEvent]) -> Vec<String> {
         .iter()
         .flat_map(|event| match event {
             SubscribeEvent::Alert(content) => vec![format!("content {} v{}", content.id, content.version)],
-            SubscribeEvent::Matches(found) => found.iter().map(line).collect(),
+            SubscribeEvent::Matches(found) => found.iter().map(|found| line(&found)).collect(),
         })
         .collect()
 }
@@ -144,7 +145,40 @@ async fn every_ping_is_counted_under_what_became_of_it() {
     let last = pings.finish().await.unwrap();
     assert_eq!((last.applied, last.counts.accepted, last.counts.stale), (3, 3, 1));
     let rejected = PingReject::ALL.map(|reason| last.counts.rejected[reason as usize]);
-    assert_eq!(rejected, [2, 1, 1, 0, 0]);
+    assert_eq!(rejected, [2, 1, 1, 0, 0, 0]);
+}
+
+/// Batches that their sender has split give the same as others; pings that do not belong where
+/// they were sent are rejected there, and the order of a device's pings is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn split_batches_go_to_their_partition() {
+    let world = World::new(ClockMode::Wall);
+    let now = world.runtime.now();
+    let operator = world.client("operator").await;
+    for rows in [false, true] {
+        let mut pings = operator.ingest("default", "split").await.unwrap();
+        if rows {
+            pings.set_rows();
+        }
+        let mut splitter = Splitter::new(pings.terms(), 100);
+        let later = i64::from(rows) * 1_000;
+        let all = (0..3_000_u64).map(|n| ping(n % 1_000, now.plus_ms(later + n as i64 / 1_000), 0));
+        let mut batches: Vec<_> = all.filter_map(|ping| splitter.push(ping)).collect();
+        batches.extend(splitter.take());
+        assert!(batches.iter().all(|(batch, _)| batch.rows.len() <= 100));
+        for (batch, target) in &batches {
+            pings.send_to(batch, Some(*target)).await.unwrap();
+        }
+        // The same to the wrong partition: nothing of it is taken.
+        let (batch, target) = &batches[0];
+        let wrong = Target { partition: (target.partition + 1) % target.of, ..*target };
+        pings.send_to(batch, Some(wrong)).await.unwrap();
+        let last = pings.finish().await.unwrap();
+        let strangers = batch.rows.len() as u64;
+        assert_eq!((last.counts.accepted, last.counts.stale), (3_000, 0));
+        assert_eq!(last.counts.rejected[PingReject::Partition as usize], strangers);
+        assert_eq!(last.counts.total(), 3_000 + strangers);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -240,7 +274,7 @@ async fn the_event_clock_takes_one_session_and_runs_on_its_times() {
             SubscribeEvent::Matches(found) => Some(found),
             SubscribeEvent::Alert(_) => None,
         })
-        .flatten()
+        .flat_map(|found| found.iter().collect::<Vec<_>>())
         .map(|(_, found)| (found.device.0, found.cause, found.at))
         .collect();
     found.sort_unstable();
@@ -275,4 +309,59 @@ async fn a_follower_says_where_it_is_and_stops_where_it_is_refused() {
         FollowEvent::Lost(why, _) => assert!(why.is_transient(), "{why}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// Whoever reads rows gets the same matches as who reads columns, frame by frame within bounds,
+/// with an exercise left out of both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_and_columns_say_the_same() {
+    const DEVICES: u64 = 40_000;
+    let world = World::new(ClockMode::Wall);
+    let now = world.runtime.now();
+    let operator = world.client("operator").await;
+    let mut pings = operator.ingest("default", "city").await.unwrap();
+    for first in (0..DEVICES).step_by(10_000) {
+        pings.send(&batch((first..first + 10_000).map(|device| ping(device, now, 0)))).await.unwrap();
+    }
+    pings.finish().await.unwrap();
+    let authority = world.client("authority").await;
+    let mut desk = authority.control().await.unwrap();
+    for (id, status) in [("one", "actual"), ("drill", "exercise"), ("two", "actual")] {
+        desk.publish(&alert(id, status), None).await.unwrap();
+    }
+    let partner = world.client("partner").await;
+    let mut columns = partner.subscribe("default", StartAt::Earliest, false).await.unwrap();
+    let mut by_columns: Vec<(Offset, Match)> = Vec::new();
+    for event in take(&mut columns, 2 * DEVICES as usize).await {
+        if let SubscribeEvent::Matches(found) = event {
+            by_columns.extend(found.iter());
+        }
+    }
+    // All of the exercise's offsets are gaps; the last of them may stand after all matches.
+    assert!(by_columns.is_sorted_by_key(|(offset, _)| *offset));
+    assert!(columns.next_offset().0 <= 3 * DEVICES && columns.next_offset() > by_columns.last().unwrap().0);
+
+    let connection = world.raw("partner").await;
+    let (mut send, recv) = connection.open_bi().await.unwrap();
+    let session = Session::Subscribe {
+        namespace: "default".into(),
+        from: StartAt::Earliest,
+        exercises: false,
+        encodings: Encodings::ROWS,
+    };
+    send.write_all(&hello(session)).await.unwrap();
+    let mut reader = FrameReader::new(recv);
+    let (mut by_rows, mut frames) = (Vec::new(), 0);
+    while by_rows.len() < by_columns.len() {
+        let frame = tokio::time::timeout(PATIENCE, reader.next()).await.unwrap().unwrap().unwrap();
+        if frame.kind == Kind::MatchBatch {
+            assert_eq!(frame.encoding, Encoding::Rows);
+            let view = MatchesView::read(&frame.content).unwrap();
+            by_rows.extend(view.rows.iter().map(|row| row.read().unwrap()));
+            assert!(view.next > by_rows.last().unwrap().0);
+            frames += 1;
+        }
+    }
+    assert_eq!(by_rows, by_columns);
+    assert!(frames >= 20, "a frame of rows holds 4,096");
 }

@@ -12,7 +12,7 @@ use hexcast::desk::Desk;
 use hexcast::domain::{DeviceId, EventTime, MaxAge, Namespace, Ping, Position};
 use hexcast::quic::{Server, Services};
 use hexcast::runtime::{ClockMode, MatchSink, NamespaceConfig, Runtime, RuntimeConfig};
-use hexcast::wire::{Body, ErrorCode, ErrorFrame, FrameReader, Hello, Kind, Session, frame_of};
+use hexcast::wire::{Body, ErrorCode, ErrorFrame, Frame, FrameReader, Hello, Kind, Session, frame_of};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TransportConfig};
 use tempfile::TempDir;
@@ -102,8 +102,8 @@ pub(crate) async fn farewell(mut send: SendStream, recv: RecvStream) -> Farewell
     loop {
         let next = tokio::time::timeout(PATIENCE, reader.next()).await.unwrap();
         match next.unwrap().expect("an error frame before the end") {
-            (Kind::Error, content) => {
-                let error = ErrorFrame::read(content).unwrap();
+            Frame { kind: Kind::Error, content, .. } => {
+                let error = ErrorFrame::read(&content).unwrap();
                 let stopped = tokio::time::timeout(PATIENCE, send.stopped()).await.unwrap().unwrap();
                 assert!(reader.next().await.unwrap().is_none(), "nothing follows an error");
                 let _ = send.reset(0_u32.into());
@@ -114,7 +114,7 @@ pub(crate) async fn farewell(mut send: SendStream, recv: RecvStream) -> Farewell
                     stopped: stopped.map(|code| code.into_inner()),
                 };
             }
-            (kind, _) => kinds.push(kind),
+            Frame { kind, .. } => kinds.push(kind),
         }
     }
 }

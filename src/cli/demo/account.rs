@@ -28,14 +28,14 @@ struct Arrived {
 
 impl Received {
     /// Takes matches that arrived just now.
-    pub(super) fn take<'a>(&mut self, matches: impl Iterator<Item = &'a Match>) {
+    pub(super) fn take(&mut self, matches: impl Iterator<Item = Match>) {
         let now = Instant::now();
         for found in matches {
             let radius_km = STAGES.get(usize::from(found.stage)).map(|(_, radius_km)| *radius_km);
             if found.version != 1 || radius_km != Some(found.radius_km) {
                 self.odd += 1;
             }
-            let Match { device, cause, part, stage, at, .. } = *found;
+            let Match { device, cause, part, stage, at, .. } = found;
             self.found.push(Found { device, cause, part, stage, at });
             let what = match cause {
                 Cause::Publish => What::Publish,
