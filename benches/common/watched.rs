@@ -48,7 +48,7 @@ impl Watched {
     /// An empty partition.
     pub fn new(max_age: MaxAge) -> Self {
         Self {
-            partition: Partition::new(PartitionConfig { max_age, sliced: true }),
+            partition: Partition::new(PartitionConfig { max_age, sliced: true, seed: 1 }),
             out: Output::default(),
             on_pings: Spent::default(),
             on_scans: Spent::default(),

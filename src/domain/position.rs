@@ -53,6 +53,13 @@ impl Position {
         Self { lat_e7, lon_e7 }
     }
 
+    /// From the units of a position that was held as two numbers: what [`Self::lat_e7`] and
+    /// [`Self::lon_e7`] gave.
+    pub(crate) fn from_held(lat_e7: i32, lon_e7: i32) -> Self {
+        debug_assert!(Self::from_e7(lat_e7, lon_e7) == Ok(Self { lat_e7, lon_e7 }));
+        Self { lat_e7, lon_e7 }
+    }
+
     /// Latitude in 1e-7 degree.
     pub fn lat_e7(self) -> i32 {
         self.lat_e7

@@ -1,23 +1,40 @@
-//! The cell index: which devices stand in which H3 cell, and which alerts stand over it.
+//! The cell index: which pages of rows stand in which H3 cell, and which alerts stand over it.
 //!
 //! A bucket is a cell together with a class of accuracy, so that the few devices with a wide
 //! accuracy widen nobody else's test. A bucket knows, for each part of each active alert that
 //! may contain a position of it, whether it is interior (every position is contained) or
 //! boundary (each must be tested). What it does not list is proved to be outside.
+//!
+//! Buckets lie in districts (cells of resolution 2 with a radius that holds all their buckets),
+//! which are asked first: an alert costs nothing where it is far from a whole district. Only in
+//! the districts near it are the buckets told that it is new (`unlaid`), and each works out how
+//! it lies at the first ping that needs to know, or when the alert's scan comes by. So
+//! publishing stops nobody, however many cells there are.
+//!
+//! What a ping reads of its bucket is one line ([`Hot`]).
 
-use std::collections::HashMap;
-use std::ops::RangeInclusive;
+use std::collections::{HashMap, VecDeque};
+use std::ops::{Range, RangeInclusive};
 
 use foldhash::fast::FixedState;
-use h3o::CellIndex;
+use h3o::{CellIndex, Resolution};
 
-use super::devices::Slot;
-use crate::domain::AlertNo;
-use crate::geo::CellBound;
+use super::rows::{PageNo, Row};
+use super::scan::PartSet;
+use super::sets::{LocalSet, SetId, Sets};
+use super::standing::{Alert, Standing};
+use crate::domain::{AlertNo, EventTime, Position};
+use crate::geo::{CellBound, CellClass, Decider, Decision, HexKey, SameCell, Spot, cell_of};
 
 /// A bucket's dense index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct BucketIx(pub(super) u32);
+
+impl BucketIx {
+    /// The bucket of devices that were forgotten, but were notified of an alert that may yet have
+    /// something to tell them. It has no cell, and no rule but `update` and `cancel` sees it.
+    pub(super) const DEPARTED: Self = Self(0);
+}
 
 /// A class of accuracy. Their bounds follow cell sizes: the index's cells are about 10 km in
 /// radius, so the first two classes hardly widen a boundary; the last is for what few have.
@@ -27,7 +44,9 @@ pub(super) struct AccuracyClass(u8);
 const CLASS_M_MAX: [u32; 3] = [1_000, 10_000, crate::limits::ACCURACY_M_MAX];
 
 impl AccuracyClass {
-    #[inline]
+    const ALL: [Self; 3] = [Self(0), Self(1), Self(2)];
+
+    #[inline(always)]
     pub(super) fn of(accuracy_m: u32) -> Self {
         Self(u8::from(accuracy_m > CLASS_M_MAX[0]) + u8::from(accuracy_m > CLASS_M_MAX[1]))
     }
@@ -43,43 +62,227 @@ impl AccuracyClass {
 }
 
 /// A part of an active alert over a bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 pub(super) struct Over {
     pub(super) alert: AlertNo,
     pub(super) part: u8,
+    pub(super) lies: Lies,
+}
+
+/// How a part lies over a bucket.
+#[derive(Debug)]
+pub(super) enum Lies {
     /// Every position of the bucket is contained.
-    pub(super) interior: bool,
+    Interior,
+    /// Each must be tested; nobody was yet.
+    Boundary,
+    /// The same, and this decides quickly.
+    Decided(Box<Decider>),
+    /// The same, and nothing decides quickly.
+    Asked,
+}
+
+/// What every ping reads of its bucket.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Hot {
+    same: SameCell,
+    pub(super) class: AccuracyClass,
+    /// Bit `n`: a device with the bucket's set number `n` was notified of all that stands over the
+    /// bucket. All bits: nothing stands over it. Bit 63 is set only then.
+    pub(super) quiet: u64,
+    /// What the rows' times count from, Unix ms.
+    pub(super) base_ms: i64,
+}
+
+const _: () = assert!(size_of::<Hot>() == 64);
+
+impl Hot {
+    /// Surely the bucket of this position and accuracy.
+    #[inline(always)]
+    pub(super) fn surely_holds(&self, lat_e7: i32, lon_e7: i32, accuracy_m: u32) -> bool {
+        self.same.surely_holds(lat_e7, lon_e7) & (AccuracyClass::of(accuracy_m) == self.class)
+    }
+
+    /// A device with this set has nothing to be told while it stays here.
+    #[inline(always)]
+    pub(super) fn is_quiet(&self, set: LocalSet) -> bool {
+        // From 63 on only where nothing stands over the bucket: then bit 63 says so.
+        self.quiet >> set.0.min(63) & 1 == 1
+    }
+}
+
+/// Where a bucket ends: what moves of devices read and write of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// Rows.
+    pub(super) len: u32,
+    /// The last page, where there are rows.
+    pub(super) page: PageNo,
+    /// The first of the bucket's list of sets, or `UNUSED`.
+    set: SetId,
 }
 
 #[derive(Debug)]
 pub(super) struct Bucket {
+    cell: CellIndex,
     pub(super) bound: CellBound,
+    /// `bound` and `Hot::same` are worked out; until then they are wide and empty.
+    refined: bool,
     pub(super) class: AccuracyClass,
-    pub(super) slots: Vec<Slot>,
+    /// All full but the last.
+    pub(super) pages: Vec<PageNo>,
     /// By alert, then part.
     pub(super) over: Vec<Over>,
+    /// Alerts that have changed, and whose parts here are not yet worked out.
+    pub(super) unlaid: Vec<AlertNo>,
+    /// The notified sets of its rows, by their numbers here. Change it by `Cells::set_at` only.
+    sets: Vec<SetId>,
+    /// Length of `sets` at which those without a row are sought.
+    pub(super) sets_full: u32,
 }
 
 impl Bucket {
-    /// The parts of one alert over this bucket, lowest first.
-    pub(super) fn parts_of(&self, alert: AlertNo) -> &[Over] {
-        let start = self.over.partition_point(|o| o.alert < alert);
-        let end = start + self.over[start..].partition_point(|o| o.alert == alert);
-        &self.over[start..end]
+    /// The notified sets of its rows, by their numbers here.
+    pub(super) fn sets(&self) -> &[SetId] {
+        &self.sets
     }
 
-    /// Puts a part of an alert over this bucket (it must not be over it already).
-    pub(super) fn put_over(&mut self, over: Over) {
-        let place = self.over.partition_point(|o| (o.alert, o.part) < (over.alert, over.part));
-        self.over.insert(place, over);
+    fn range_of(&self, alert: AlertNo) -> Range<usize> {
+        let start = self.over.partition_point(|o| o.alert < alert);
+        start..start + self.over[start..].partition_point(|o| o.alert == alert)
+    }
+
+    /// The parts of one alert over this bucket, lowest first.
+    pub(super) fn parts_of(&self, alert: AlertNo) -> &[Over] {
+        &self.over[self.range_of(alert)]
+    }
+
+    /// The same, to ask for positions.
+    pub(super) fn ask(&mut self, alert: AlertNo) -> Asking<'_> {
+        let range = self.range_of(alert);
+        Asking { over: &mut self.over[range], bound: &self.bound, class: self.class }
+    }
+
+    /// Works out which parts of an alert stand over it. None of them must be in `over`.
+    fn lay(&mut self, no: AlertNo, alert: &Alert) {
+        let place = self.over.partition_point(|o| o.alert < no);
+        let laid = alert.parts.iter().zip(0..).filter_map(|(part, number)| {
+            let class = part.spec.area.classify(part.reach(alert.mode), &self.bound, self.class.range_m());
+            let lies = match class {
+                CellClass::Outside => return None,
+                CellClass::Interior => Lies::Interior,
+                CellClass::Boundary => Lies::Boundary,
+            };
+            Some(Over { alert: no, part: number, lies })
+        });
+        self.over.splice(place..place, laid);
+    }
+}
+
+/// One alert's parts over a bucket, lowest first, to be asked for its positions.
+pub(super) struct Asking<'a> {
+    pub(super) over: &'a mut [Over],
+    bound: &'a CellBound,
+    class: AccuracyClass,
+}
+
+impl Asking<'_> {
+    /// The lowest of some parts that contains a row of the bucket.
+    #[inline]
+    pub(super) fn containing(&mut self, parts: PartSet, alert: &Alert, row: Row) -> Option<u8> {
+        for over in self.over.iter_mut().filter(|over| parts.has(over.part)) {
+            let Some(part) = alert.parts.get(usize::from(over.part)) else { continue };
+            if let Lies::Boundary = over.lies {
+                let decider =
+                    part.spec.area.decider(part.reach(alert.mode), self.bound, self.class.range_m());
+                over.lies = decider.map_or(Lies::Asked, |decider| Lies::Decided(Box::new(decider)));
+            }
+            let decision = match &mut over.lies {
+                Lies::Interior => Decision::Inside,
+                Lies::Decided(decider) => decider.decide(row.lat_e7(), row.lon_e7(), row.accuracy_m()),
+                Lies::Asked | Lies::Boundary => Decision::Ask,
+            };
+            let inside = match decision {
+                Decision::Inside => true,
+                Decision::Outside => false,
+                Decision::Ask => {
+                    let spot = Spot::new(row.position());
+                    part.spec.area.contains(part.reach(alert.mode), &spot, row.accuracy_m())
+                }
+            };
+            if inside {
+                return Some(over.part);
+            }
+        }
+        None
+    }
+}
+
+/// Buckets that lie near one another.
+#[derive(Debug)]
+struct District {
+    bound: CellBound,
+    buckets: Vec<BucketIx>,
+    /// Active alerts that may contain a position of it, sorted.
+    near: Vec<AlertNo>,
+}
+
+impl District {
+    /// `Outside` where no part of the alert contains any position of it.
+    fn class(&self, alert: &Alert) -> CellClass {
+        let of = |part: &super::standing::Part, class: AccuracyClass| {
+            part.spec.area.classify(part.reach(alert.mode), &self.bound, class.range_m())
+        };
+        let mut all = alert.parts.iter().flat_map(|part| AccuracyClass::ALL.map(|class| of(part, class)));
+        if all.clone().all(|class| class == CellClass::Outside) {
+            CellClass::Outside
+        } else if all.any(|class| class == CellClass::Interior) {
+            CellClass::Interior
+        } else {
+            CellClass::Boundary
+        }
     }
 }
 
 /// All buckets of a partition. A bucket is made when the first device enters it and kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cells {
-    index: HashMap<(CellIndex, AccuracyClass), BucketIx, FixedState>,
-    buckets: Vec<Bucket>,
+    pub(super) hot: Vec<Hot>,
+    pub(super) ends: Vec<End>,
+    pub(super) buckets: Vec<Bucket>,
+    by_cell: HashMap<(CellIndex, AccuracyClass), BucketIx, FixedState>,
+    /// By hexagon and class, as one number; a cell across a face's edge has two.
+    by_key: HashMap<u32, BucketIx, FixedState>,
+    districts: Vec<District>,
+    by_parent: HashMap<CellIndex, u32, FixedState>,
+    /// Buckets that wait to be refined.
+    raw: VecDeque<BucketIx>,
+}
+
+/// Above the radius of every cell of resolution 5, metres: the largest hexagons have 328 km², and
+/// so a radius of 11.3 km if they were regular; a test looks at many.
+const RADIUS_M_MAX: f64 = 20_000.0;
+/// How much wider than its own cell a district starts: cells stick out of their parents.
+const DISTRICT_MARGIN: f64 = 1.25;
+
+impl Default for Cells {
+    fn default() -> Self {
+        let mut cells = Self {
+            hot: Vec::new(),
+            ends: Vec::new(),
+            buckets: Vec::new(),
+            by_cell: HashMap::default(),
+            by_key: HashMap::default(),
+            districts: Vec::new(),
+            by_parent: HashMap::default(),
+            raw: VecDeque::new(),
+        };
+        // Its cell is never asked for: it lies in no district.
+        let nowhere = cell_of(Position::from_held(0, 0));
+        cells.push(nowhere, AccuracyClass(0), EventTime(0));
+        cells
+    }
 }
 
 impl Cells {
@@ -87,17 +290,9 @@ impl Cells {
         self.buckets.len()
     }
 
-    pub(super) fn find(&self, cell: CellIndex, class: AccuracyClass) -> Option<BucketIx> {
-        self.index.get(&(cell, class)).copied()
-    }
-
-    /// Makes the bucket of a cell and class that has none.
-    pub(super) fn make(&mut self, cell: CellIndex, class: AccuracyClass) -> BucketIx {
-        // Resolution 5 has 2,016,842 cells; with three classes the index fits in 32 bits.
-        let ix = BucketIx(self.buckets.len() as u32);
-        self.buckets.push(Bucket { bound: CellBound::of(cell), class, slots: Vec::new(), over: Vec::new() });
-        self.index.insert((cell, class), ix);
-        ix
+    #[inline(always)]
+    pub(super) fn hot(&self, ix: BucketIx) -> &Hot {
+        &self.hot[ix.0 as usize]
     }
 
     #[inline]
@@ -110,7 +305,254 @@ impl Cells {
         &mut self.buckets[ix.0 as usize]
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Bucket> {
-        self.buckets.iter_mut()
+    /// The bucket of a key, if it is known.
+    #[inline]
+    pub(super) fn of_key(&self, key: HexKey, class: AccuracyClass) -> Option<BucketIx> {
+        self.by_key.get(&number(key, class)).copied()
     }
+
+    /// The bucket of a position, made where it is missing. `key` is the position's, or none.
+    pub(super) fn of_position(
+        &mut self,
+        position: Position,
+        key: HexKey,
+        accuracy_m: u32,
+        at: EventTime,
+        standing: &Standing,
+        sets: &Sets,
+    ) -> BucketIx {
+        let class = AccuracyClass::of(accuracy_m);
+        if key != HexKey::NONE
+            && let Some(ix) = self.of_key(key, class)
+        {
+            return ix;
+        }
+        let cell = cell_of(position);
+        let ix = match self.by_cell.get(&(cell, class)) {
+            Some(ix) => *ix,
+            None => self.make(cell, class, at, standing, sets),
+        };
+        if key != HexKey::NONE {
+            self.by_key.insert(number(key, class), ix);
+        }
+        ix
+    }
+
+    fn push(&mut self, cell: CellIndex, class: AccuracyClass, base: EventTime) -> BucketIx {
+        // Resolution 5 has 2,016,842 cells; with three classes the index fits in 32 bits.
+        let ix = BucketIx(self.buckets.len() as u32);
+        self.hot.push(Hot { same: SameCell::NEVER, class, quiet: u64::MAX, base_ms: base.0 });
+        self.ends.push(End { len: 0, page: PageNo::default(), set: SetId::UNUSED });
+        self.buckets.push(Bucket {
+            cell,
+            bound: CellBound::wide(cell, RADIUS_M_MAX),
+            refined: false,
+            class,
+            pages: Vec::new(),
+            over: Vec::new(),
+            unlaid: Vec::new(),
+            sets: Vec::new(),
+            sets_full: SETS_FULL_FIRST,
+        });
+        ix
+    }
+
+    /// Works out what costs some ten microseconds of a bucket: its bound, and the test that a
+    /// position stays in it.
+    fn refine(&mut self, ix: BucketIx) {
+        let bucket = &mut self.buckets[ix.0 as usize];
+        if !bucket.refined {
+            bucket.refined = true;
+            bucket.bound = CellBound::of(bucket.cell);
+            self.hot[ix.0 as usize].same = SameCell::of(bucket.cell);
+        }
+    }
+
+    /// Refines some buckets of those that wait for it.
+    pub(super) fn refine_some(&mut self, buckets: usize) {
+        for _ in 0..buckets {
+            let Some(ix) = self.raw.pop_front() else { return };
+            self.refine(ix);
+        }
+    }
+
+    /// Makes the bucket of a cell and class that has none; it learns which alerts stand over it.
+    fn make(
+        &mut self,
+        cell: CellIndex,
+        class: AccuracyClass,
+        at: EventTime,
+        standing: &Standing,
+        sets: &Sets,
+    ) -> BucketIx {
+        // The times of all buckets must not run out at once: their windows start up to six days
+        // apart.
+        let stagger = (u64::from(cell).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 35) as i64;
+        let base = at.plus_ms(-(super::rows::WINDOW_MS / 2) - stagger);
+        let ix = self.push(cell, class, base);
+        self.by_cell.insert((cell, class), ix);
+        self.raw.push_back(ix);
+
+        let parent = cell.parent(Resolution::Two).unwrap_or(cell);
+        let number = *self.by_parent.entry(parent).or_insert_with(|| {
+            let own = CellBound::of(parent);
+            let bound = own.with_radius(own.radius_m() * DISTRICT_MARGIN);
+            let mut district = District { bound, buckets: Vec::new(), near: Vec::new() };
+            district.near = near(&district, standing);
+            self.districts.push(district);
+            (self.districts.len() - 1) as u32
+        });
+        let district = &mut self.districts[number as usize];
+        district.buckets.push(ix);
+        let bucket = &mut self.buckets[ix.0 as usize];
+        let needed = district.bound.radius_to_hold(&bucket.bound);
+        if needed > district.bound.radius_m() {
+            // What was outside of all its buckets stays so; the new one asks the wider district.
+            district.bound = district.bound.with_radius(needed);
+            district.near = near(district, standing);
+        }
+        bucket.unlaid.clone_from(&district.near);
+        self.refresh_quiet(ix, sets);
+        ix
+    }
+
+    /// Tells the buckets near an active alert that it is new or has changed; returns them, those
+    /// of districts inside it first.
+    pub(super) fn announce(&mut self, no: AlertNo, alert: &Alert) -> Vec<BucketIx> {
+        let (mut inside, mut border) = (Vec::new(), Vec::new());
+        for district in &mut self.districts {
+            let list = match district.class(alert) {
+                CellClass::Outside => continue,
+                CellClass::Interior => &mut inside,
+                CellClass::Boundary => &mut border,
+            };
+            if let Err(place) = district.near.binary_search(&no) {
+                district.near.insert(place, no);
+            }
+            for ix in &district.buckets {
+                self.buckets[ix.0 as usize].unlaid.push(no);
+                self.hot[ix.0 as usize].quiet = 0;
+                list.push(*ix);
+            }
+        }
+        inside.append(&mut border);
+        inside
+    }
+
+    /// Takes an alert off all buckets.
+    pub(super) fn lift(&mut self, no: AlertNo, sets: &Sets) {
+        let mut changed = Vec::new();
+        for district in &mut self.districts {
+            let Ok(place) = district.near.binary_search(&no) else { continue };
+            district.near.remove(place);
+            for ix in &district.buckets {
+                let bucket = &mut self.buckets[ix.0 as usize];
+                let before = bucket.over.len() + bucket.unlaid.len();
+                if before > 0 {
+                    bucket.over.retain(|over| over.alert != no);
+                    bucket.unlaid.retain(|unlaid| *unlaid != no);
+                }
+                if bucket.over.len() + bucket.unlaid.len() != before {
+                    changed.push(*ix);
+                }
+            }
+        }
+        changed.into_iter().for_each(|ix| self.refresh_quiet(ix, sets));
+    }
+
+    /// Works out how the changed alerts lie over a bucket, if that was not done.
+    #[inline]
+    pub(super) fn lay(&mut self, ix: BucketIx, standing: &Standing, sets: &Sets) {
+        if !self.buckets[ix.0 as usize].unlaid.is_empty() {
+            self.lay_now(ix, standing, sets);
+        }
+    }
+
+    #[cold]
+    fn lay_now(&mut self, ix: BucketIx, standing: &Standing, sets: &Sets) {
+        self.refine(ix);
+        let bucket = &mut self.buckets[ix.0 as usize];
+        for no in std::mem::take(&mut bucket.unlaid) {
+            if let Some(alert) = standing.alerts.get(&no).filter(|alert| alert.active) {
+                bucket.lay(no, alert);
+            }
+        }
+        self.refresh_quiet(ix, sets);
+    }
+
+    /// Finds out anew which sets have nothing to be told; call it after a change of `over`.
+    pub(super) fn refresh_quiet(&mut self, ix: BucketIx, sets: &Sets) {
+        let bucket = &self.buckets[ix.0 as usize];
+        let quiet = if !bucket.unlaid.is_empty() {
+            0
+        } else if bucket.over.is_empty() {
+            u64::MAX
+        } else {
+            let numbers = 0..bucket.sets.len().min(63);
+            numbers.filter(|n| told_all(bucket, bucket.sets[*n], sets)).fold(0, |bits, n| bits | 1 << n)
+        };
+        self.hot[ix.0 as usize].quiet = quiet;
+    }
+
+    /// Puts a set into a bucket's list, at a place in it or at its end; returns what was there.
+    pub(super) fn set_at(&mut self, ix: BucketIx, local: LocalSet, set: SetId, sets: &Sets) -> SetId {
+        let bucket = &mut self.buckets[ix.0 as usize];
+        let n = usize::from(local.0);
+        if n == bucket.sets.len() {
+            bucket.sets.push(SetId::UNUSED);
+        }
+        let old = std::mem::replace(&mut bucket.sets[n], set);
+        if n == 0 {
+            self.ends[ix.0 as usize].set = set;
+        }
+        if !bucket.over.is_empty() && bucket.unlaid.is_empty() && n < 63 {
+            let told = told_all(bucket, set, sets);
+            let quiet = &mut self.hot[ix.0 as usize].quiet;
+            *quiet = *quiet & !(1 << n) | u64::from(told) << n;
+        }
+        old
+    }
+
+    /// A set's number in a bucket's list, if it is there.
+    #[inline]
+    pub(super) fn find_set(&self, ix: BucketIx, set: SetId) -> Option<LocalSet> {
+        if self.ends[ix.0 as usize].set == set {
+            return Some(LocalSet(0));
+        }
+        self.buckets[ix.0 as usize].sets.iter().position(|held| *held == set).map(|n| LocalSet(n as u16))
+    }
+
+    /// The set of a number in a bucket's list.
+    #[inline]
+    pub(super) fn set(&self, ix: BucketIx, local: LocalSet) -> SetId {
+        match local.0 {
+            0 => self.ends[ix.0 as usize].set,
+            n => self.buckets[ix.0 as usize].sets[usize::from(n)],
+        }
+    }
+
+    /// Rows of a bucket.
+    #[inline]
+    pub(super) fn rows(&self, ix: BucketIx) -> u32 {
+        self.ends[ix.0 as usize].len
+    }
+}
+
+/// A hexagon and a class as one number: keys stay below 2^25.
+#[inline]
+fn number(key: HexKey, class: AccuracyClass) -> u32 {
+    key.get() << 2 | u32::from(class.0)
+}
+
+/// Length of a bucket's list of sets at which it is first looked through.
+/// In tests few, so that it happens.
+pub(super) const SETS_FULL_FIRST: u32 = if cfg!(test) { 3 } else { 32 };
+
+fn told_all(bucket: &Bucket, set: SetId, sets: &Sets) -> bool {
+    set == SetId::UNUSED || bucket.over.iter().all(|over| sets.has(set, over.alert))
+}
+
+fn near(district: &District, standing: &Standing) -> Vec<AlertNo> {
+    let active = standing.alerts.iter().filter(|(_, alert)| alert.active);
+    active.filter(|(_, alert)| district.class(alert) != CellClass::Outside).map(|(no, _)| *no).collect()
 }

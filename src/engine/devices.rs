@@ -1,94 +1,367 @@
-//! The device table: pseudonym to slot, slot to row.
+//! The device table: pseudonym to row, and the life of a row in the buckets.
 //!
-//! A slot is dense and is reused after its device was forgotten; whatever is kept by slot
-//! (notified bits, scan marks) must be handed over first: see `Partition::forget`.
+//! A row's number changes: rows of a bucket stand without gaps, so the last one of a bucket takes
+//! the place of one that leaves. Whoever keeps something by row must know that (see `scan`).
 
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::cells::BucketIx;
-use crate::domain::{DeviceId, EventTime, Position};
+use super::cells::{BucketIx, Cells};
+use super::index::{Hash, Index, RowNo};
+use super::rows::{PAGE_ROWS, Row, Rows, Seen, WINDOW_MS};
+use super::sets::{LOCAL_SETS_MAX, LocalSet, SetId, Sets};
+use crate::domain::{AlertNo, EventTime, Ping};
 
-/// A device's dense index inside its partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Slot(pub(super) u32);
-
-/// Where a device was last seen.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Row {
-    pub(super) device: DeviceId,
-    pub(super) at: EventTime,
-    pub(super) position: Position,
-    pub(super) accuracy_m: u32,
-    /// The bucket that lists the device, and where in its list.
-    pub(super) bucket: BucketIx,
-    pub(super) place: u32,
-}
+/// Pages that a batch may move to give memory back.
+const PAGES_PER_TURN: usize = 8;
 
 /// All devices of a partition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Devices {
-    slots: HashMap<DeviceId, Slot, FixedState>,
-    rows: Vec<Row>,
-    free: Vec<Slot>,
-    occupied: Vec<bool>,
+    pub(super) index: Index,
+    pub(super) rows: Rows,
+    pub(super) cells: Cells,
+    pub(super) sets: Sets,
+    /// Times that lie outside of their bucket's window.
+    times: HashMap<u64, EventTime, FixedState>,
+    /// Sets of devices whose bucket's list is full.
+    spilled: HashMap<u64, SetId, FixedState>,
 }
 
 impl Devices {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            index: Index::new(seed),
+            rows: Rows::default(),
+            cells: Cells::default(),
+            sets: Sets::default(),
+            times: HashMap::default(),
+            spilled: HashMap::default(),
+        }
+    }
+
+    /// Devices that are known or not yet forgotten.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.index.len() - self.cells.rows(BucketIx::DEPARTED) as usize
     }
 
-    /// Slots in use or free: every slot is below it.
-    pub(super) fn slots_end(&self) -> u32 {
-        self.rows.len() as u32
-    }
-
+    /// When a device was last seen.
     #[inline]
-    pub(super) fn find(&self, device: DeviceId) -> Option<Slot> {
-        self.slots.get(&device).copied()
+    pub(super) fn time_of(&self, ix: BucketIx, row: Row) -> EventTime {
+        match row.time() {
+            0 => self.times.get(&row.device).copied().unwrap_or(EventTime::BEFORE_ALL),
+            time => EventTime(self.cells.hot(ix).base_ms + i64::from(time)),
+        }
     }
 
-    #[inline]
-    pub(super) fn row(&self, slot: Slot) -> &Row {
-        &self.rows[slot.0 as usize]
+    /// A time as a row of this bucket holds it; notes it by device where it lies outside.
+    fn hold_time(&mut self, ix: BucketIx, device: u64, at: EventTime) -> u32 {
+        let after = at.0.saturating_sub(self.cells.hot(ix).base_ms);
+        if (1..WINDOW_MS).contains(&after) {
+            return after as u32;
+        }
+        if after >= WINDOW_MS {
+            self.move_window(ix, at.0 - WINDOW_MS / 2);
+            return (WINDOW_MS / 2) as u32;
+        }
+        self.times.insert(device, at);
+        0
     }
 
-    #[inline]
-    pub(super) fn row_mut(&mut self, slot: Slot) -> &mut Row {
-        &mut self.rows[slot.0 as usize]
-    }
-
-    /// The row of a slot that is in use.
-    pub(super) fn occupied(&self, slot: Slot) -> Option<&Row> {
-        if *self.occupied.get(slot.0 as usize)? { self.rows.get(slot.0 as usize) } else { None }
-    }
-
-    /// Adds a device that is not there. `None` when 2^32 slots are in use.
-    pub(super) fn insert(&mut self, row: Row) -> Option<Slot> {
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.rows[slot.0 as usize] = row;
-                self.occupied[slot.0 as usize] = true;
-                slot
+    /// Gives a bucket a later base.
+    #[cold]
+    fn move_window(&mut self, ix: BucketIx, base_ms: i64) {
+        let old = std::mem::replace(&mut self.cells.hot[ix.0 as usize].base_ms, base_ms);
+        let bucket = self.cells.bucket(ix);
+        let mut left = self.cells.rows(ix);
+        for page in &bucket.pages {
+            for row in self.rows.page_mut(*page, left.min(PAGE_ROWS)) {
+                if row.time() == 0 {
+                    continue;
+                }
+                let at = old + i64::from(row.time());
+                let time = at - base_ms;
+                if !(1..WINDOW_MS).contains(&time) {
+                    self.times.insert(row.device, EventTime(at));
+                }
+                *row = row.with_time(if (1..WINDOW_MS).contains(&time) { time as u32 } else { 0 });
             }
-            None => {
-                let slot = Slot(u32::try_from(self.rows.len()).ok()?);
-                self.rows.push(row);
-                self.occupied.push(true);
-                slot
-            }
+            left = left.saturating_sub(PAGE_ROWS);
+        }
+    }
+
+    /// What a device was notified of.
+    #[inline]
+    pub(super) fn set_of(&self, ix: BucketIx, row: Row) -> SetId {
+        match row.set() {
+            LocalSet::SPILLED => self.spilled.get(&row.device).copied().unwrap_or(SetId::EMPTY),
+            local => self.cells.set(ix, local),
+        }
+    }
+
+    /// Whether any device's set is kept by device.
+    pub(super) fn any_spilled(&self) -> bool {
+        !self.spilled.is_empty()
+    }
+
+    /// A set's number in a bucket's list; `None` where the list is full.
+    pub(super) fn local(&mut self, ix: BucketIx, set: SetId) -> Option<LocalSet> {
+        self.cells.find_set(ix, set).or_else(|| self.add_set(ix, set))
+    }
+
+    #[cold]
+    fn add_set(&mut self, ix: BucketIx, set: SetId) -> Option<LocalSet> {
+        let bucket = self.cells.bucket(ix);
+        if bucket.sets().len() >= bucket.sets_full as usize {
+            self.drop_unused_sets(ix);
+        }
+        let sets = self.cells.bucket(ix).sets();
+        let unused = sets.iter().position(|held| *held == SetId::UNUSED);
+        let n = match unused {
+            Some(n) => n,
+            None if sets.len() >= LOCAL_SETS_MAX => return None,
+            None => sets.len(),
         };
-        self.slots.insert(row.device, slot);
-        Some(slot)
+        let local = LocalSet(n as u16);
+        let set = self.sets.keep(set);
+        self.cells.set_at(ix, local, set, &self.sets);
+        Some(local)
     }
 
-    /// Takes a device out; its slot may be given to another from now on.
-    pub(super) fn remove(&mut self, slot: Slot) {
-        let device = self.row(slot).device;
-        self.slots.remove(&device);
-        self.occupied[slot.0 as usize] = false;
-        self.free.push(slot);
+    fn drop_unused_sets(&mut self, ix: BucketIx) {
+        let bucket = self.cells.bucket(ix);
+        let mut used = vec![false; bucket.sets().len()];
+        let mut left = self.cells.rows(ix);
+        for page in &bucket.pages {
+            for row in self.rows.page(*page, left.min(PAGE_ROWS)) {
+                if let Some(used) = used.get_mut(usize::from(row.set().0)) {
+                    *used = true;
+                }
+            }
+            left = left.saturating_sub(PAGE_ROWS);
+        }
+        for (n, used) in used.iter().enumerate() {
+            let local = LocalSet(n as u16);
+            if !used && self.cells.set(ix, local) != SetId::UNUSED {
+                let old = self.cells.set_at(ix, local, SetId::UNUSED, &self.sets);
+                self.sets.drop(old);
+            }
+        }
+        let in_use = used.iter().filter(|used| **used).count() as u32;
+        let full = (2 * in_use).clamp(super::cells::SETS_FULL_FIRST, LOCAL_SETS_MAX as u32);
+        self.cells.bucket_mut(ix).sets_full = full;
+    }
+
+    /// Gives a row of this bucket the number of a set.
+    fn hold_set(&mut self, ix: BucketIx, device: u64, set: SetId) -> LocalSet {
+        self.local(ix, set).unwrap_or_else(|| {
+            let kept = self.sets.keep(set);
+            if let Some(before) = self.spilled.insert(device, kept) {
+                self.sets.drop(before);
+            }
+            LocalSet::SPILLED
+        })
+    }
+
+    fn let_set_go(&mut self, row: Row) {
+        if row.set() == LocalSet::SPILLED
+            && let Some(set) = self.spilled.remove(&row.device)
+        {
+            self.sets.drop(set);
+        }
+    }
+
+    /// A device is notified of an alert.
+    pub(super) fn notify(&mut self, ix: BucketIx, no: RowNo, alert: AlertNo) {
+        let row = self.rows.row(no);
+        let set = self.sets.with(self.set_of(ix, row), alert);
+        self.let_set_go(row);
+        let local = self.hold_set(ix, row.device, set);
+        self.sets.drop(set);
+        self.rows.write(no, row.with_set(local));
+    }
+
+    /// The row of a bucket that stands last.
+    #[inline]
+    pub(super) fn last_of(&self, ix: BucketIx) -> Option<RowNo> {
+        let end = self.cells.ends[ix.0 as usize];
+        let last = end.len.checked_sub(1)?;
+        Some(end.page.row(last % PAGE_ROWS))
+    }
+
+    fn has_room(&self, ix: BucketIx) -> bool {
+        !self.cells.rows(ix).is_multiple_of(PAGE_ROWS) || self.rows.has_room()
+    }
+
+    /// Adds a row to a bucket's end. `None` where all 2^32 rows are in use.
+    #[inline]
+    fn append(&mut self, ix: BucketIx, row: Row) -> Option<RowNo> {
+        let place = self.cells.rows(ix) % PAGE_ROWS;
+        if place == 0 {
+            let page = self.rows.new_page(ix.0)?;
+            self.cells.bucket_mut(ix).pages.push(page);
+            self.cells.ends[ix.0 as usize].page = page;
+        }
+        let end = &mut self.cells.ends[ix.0 as usize];
+        end.len += 1;
+        let no = end.page.row(place);
+        self.rows.write(no, row);
+        Some(no)
+    }
+
+    /// Takes a row out of its bucket; the last one takes its place. Says whether one did.
+    #[inline]
+    fn take_out(&mut self, ix: BucketIx, no: RowNo) -> bool {
+        let Some(last) = self.last_of(ix) else { return false };
+        let moved = last != no;
+        if moved {
+            let row = self.rows.row(last);
+            self.rows.write(no, row);
+            self.index.relocate(self.index.hash(row.device), row.device, last, no);
+        }
+        // Whoever still takes this place for the device's will see that it is not.
+        self.rows.write(last, Row::default());
+        let end = &mut self.cells.ends[ix.0 as usize];
+        end.len -= 1;
+        if end.len.is_multiple_of(PAGE_ROWS) {
+            let pages = &mut self.cells.buckets[ix.0 as usize].pages;
+            if let Some(page) = pages.pop() {
+                self.rows.free_page(page);
+            }
+            end.page = pages.last().copied().unwrap_or_default();
+        }
+        moved
+    }
+
+    /// Writes a ping into the row of a device that stays in its bucket.
+    pub(super) fn write(&mut self, ix: BucketIx, no: RowNo, ping: &Ping) {
+        let old = self.rows.row(no);
+        let time = self.hold_time(ix, old.device, ping.at);
+        // The window may have moved, and the row with it.
+        let row = self.rows.row(no);
+        if time != 0 && row.time() == 0 {
+            self.times.remove(&row.device);
+        }
+        let seen = Seen { time, accuracy_m: ping.accuracy_m, set: row.set() };
+        self.rows.write(no, row.with_ping(ping.position.lat_e7(), ping.position.lon_e7(), seen));
+    }
+
+    /// Moves a device to another bucket, with what a ping says of it, or as it was. Returns its
+    /// new row, and whether another row took its old place. `None` where all rows are in use.
+    pub(super) fn move_to(
+        &mut self,
+        from: BucketIx,
+        no: RowNo,
+        to: BucketIx,
+        ping: &Ping,
+    ) -> Option<(RowNo, bool)> {
+        if !self.has_room(to) {
+            return None;
+        }
+        let row = self.rows.row(no);
+        let set = self.sets.keep(self.set_of(from, row));
+        self.let_set_go(row);
+        if row.time() == 0 {
+            self.times.remove(&row.device);
+        }
+        let seen = Seen {
+            time: self.hold_time(to, row.device, ping.at),
+            accuracy_m: ping.accuracy_m,
+            set: self.hold_set(to, row.device, set),
+        };
+        self.sets.drop(set);
+        let moved = row.with_ping(ping.position.lat_e7(), ping.position.lon_e7(), seen);
+        let new = self.append(to, moved)?;
+        self.index.relocate(self.index.hash(row.device), row.device, no, new);
+        let filled = self.take_out(from, no);
+        Some((new, filled))
+    }
+
+    /// Adds a device that is not there. `None` where all 2^32 rows are in use.
+    pub(super) fn insert(&mut self, hash: Hash, ix: BucketIx, ping: &Ping) -> Option<RowNo> {
+        if !self.has_room(ix) {
+            return None;
+        }
+        let device = ping.device.0;
+        let seen = Seen {
+            time: self.hold_time(ix, device, ping.at),
+            accuracy_m: ping.accuracy_m,
+            set: self.hold_set(ix, device, SetId::EMPTY),
+        };
+        let row = Row::of(device);
+        let row = row.with_ping(ping.position.lat_e7(), ping.position.lon_e7(), seen);
+        let no = self.append(ix, row)?;
+        self.index.insert(hash, device, no, &self.rows);
+        Some(no)
+    }
+
+    /// Forgets a device for good. Says whether another row took its place.
+    pub(super) fn remove(&mut self, ix: BucketIx, no: RowNo) -> bool {
+        let row = self.rows.row(no);
+        self.let_set_go(row);
+        if row.time() == 0 {
+            self.times.remove(&row.device);
+        }
+        self.index.remove(self.index.hash(row.device), row.device, no, &self.rows);
+        self.take_out(ix, no)
+    }
+
+    /// An alert was cancelled and has nothing more to tell: it is taken out of all sets.
+    pub(super) fn forget_alert(&mut self, alert: AlertNo) {
+        for ix in (0..self.cells.len()).map(|ix| BucketIx(ix as u32)) {
+            for n in 0..self.cells.bucket(ix).sets().len() {
+                let (local, set) = (LocalSet(n as u16), self.cells.bucket(ix).sets()[n]);
+                if set != SetId::UNUSED && self.sets.has(set, alert) {
+                    let without = self.sets.without(set, alert);
+                    self.cells.set_at(ix, local, without, &self.sets);
+                    self.sets.drop(set);
+                }
+            }
+        }
+        for set in self.spilled.values_mut() {
+            if self.sets.has(*set, alert) {
+                let without = self.sets.without(*set, alert);
+                self.sets.drop(std::mem::replace(set, without));
+            }
+        }
+    }
+
+    /// Gives the memory of free pages back: moves the last page into a free one, if there are
+    /// many, and cuts the end off.
+    pub(super) fn give_back(&mut self) {
+        for _ in 0..PAGES_PER_TURN {
+            if !self.give_page_back() {
+                return;
+            }
+        }
+    }
+
+    fn give_page_back(&mut self) -> bool {
+        if self.rows.free_pages() <= 64 + self.rows.pages() as usize / 16 {
+            return false;
+        }
+        let Some(last) = self.rows.trim() else { return false };
+        let Some(ix) = self.rows.owner(last) else { return false };
+        let Some(page) = self.rows.new_page(ix.0) else { return false };
+        if page > last {
+            self.rows.free_page(page);
+            return false;
+        }
+        let pages = &mut self.cells.buckets[ix.0 as usize].pages;
+        let Some(place) = pages.iter().position(|p| *p == last) else { return false };
+        pages[place] = page;
+        let end = &mut self.cells.ends[ix.0 as usize];
+        if end.page == last {
+            end.page = page;
+        }
+        let rows = (end.len - place as u32 * PAGE_ROWS).min(PAGE_ROWS);
+        self.rows.move_page(last, page);
+        for n in 0..rows {
+            let device = self.rows.device(page.row(n));
+            self.index.relocate(self.index.hash(device), device, last.row(n), page.row(n));
+        }
+        self.rows.free_page(last);
+        true
     }
 }

@@ -1,5 +1,5 @@
-//! The partition state machine and what it is made of: device table, cell index, standing
-//! alerts, notified sets.
+//! The partition state machine and what it is made of: device table (index, rows, notified
+//! sets), cell index, standing alerts.
 //!
 //! [`Partition`] is a pure function of what it is given: pings, orders and times go in, one by
 //! one; matches come out. It does no I/O, reads no clock, starts no thread, rolls no dice, and
@@ -10,11 +10,16 @@
 
 mod cells;
 mod devices;
-mod notified;
+mod index;
+mod memory;
 mod output;
 mod partition;
+mod pings;
+mod rows;
 mod scan;
+mod sets;
 mod standing;
+mod sweep;
 mod work;
 
 pub use output::{EventKey, Output, Run};
@@ -27,5 +32,7 @@ use crate::geo::PreparedArea;
 /// What the desk decided, with its area prepared.
 pub type Order = Directive<PreparedArea>;
 
+#[cfg(test)]
+mod crowd_tests;
 #[cfg(test)]
 mod tests;

@@ -2,16 +2,23 @@
 //! done in slices so that pings go on meanwhile.
 //!
 //! Sliced gives what undivided gives. A ping that meets an unfinished scan first has its device
-//! judged where it stood (`Partition::judge_before_ping`) and is then marked touched, so that no
-//! slice judges it again where it went. A bucket is scanned from its end: taking a device out
-//! moves the last one into its place, which never moves an unscanned device past the mark.
+//! judged where it stood (`Partition::judge`); its row is then marked touched, so that no slice
+//! judges it again where it went. So is a row that fills the gap which a leaving one makes.
+//! Whatever is put anywhere after the event is therefore touched, and what is not touched stands
+//! where it stood at the event. A page notes the last job that has done it, so that a ping knows
+//! which jobs its device still waits for.
+//!
+//! A device that was notified of everything over its bucket needs none of this while it stays
+//! there: a scan has nothing to tell it, and a fan-out finds it as it was.
+
+use std::collections::VecDeque;
 
 use super::EventKey;
-use super::cells::{Bucket, BucketIx, Over};
-use super::devices::{Devices, Row, Slot};
-use super::notified::Bits;
+use super::cells::{Bucket, BucketIx};
+use super::devices::Devices;
+use super::rows::{PAGE_ROWS, Row};
 use super::standing::{Alert, Part, reach};
-use crate::domain::{AlertNo, Cause, DeviceId, EventTime, Match, MaxAge, PartSpec, Uncertainty};
+use crate::domain::{AlertNo, Cause, EventTime, MatchHead, MaxAge, PartSpec, Uncertainty};
 use crate::geo::{CellClass, PreparedArea, Spot};
 
 /// A set of parts of one alert.
@@ -35,7 +42,7 @@ impl PartSet {
         self.0 == 0
     }
 
-    fn has(self, part: u8) -> bool {
+    pub(super) fn has(self, part: u8) -> bool {
         self.0 >> part & 1 == 1
     }
 }
@@ -51,29 +58,30 @@ pub(super) struct Stamp {
 /// A scan for the devices inside some parts of an alert that were not notified before.
 #[derive(Debug)]
 pub(super) struct Scan {
+    pub(super) job: u32,
     pub(super) alert: AlertNo,
     pub(super) parts: PartSet,
     pub(super) stamp: Stamp,
-    /// Buckets below this one are still to be scanned, the last of them up to `places_left`.
-    pub(super) buckets_left: u32,
-    pub(super) places_left: Option<u32>,
-}
-
-impl Scan {
-    /// Whether a device of this bucket may still be waiting for this scan.
-    pub(super) fn has_before_it(&self, bucket: BucketIx) -> bool {
-        bucket.0 < self.buckets_left
-    }
+    /// The buckets to look at; `next` is the first that is not done.
+    pub(super) buckets: Vec<BucketIx>,
+    pub(super) next: usize,
+    /// Where that one is begun: its pages below this are still to be done.
+    pub(super) pages_left: Option<u32>,
 }
 
 /// A message to each device notified before, as they were when the event came.
 #[derive(Debug)]
 pub(super) struct FanOut {
-    pub(super) found: Match,
+    pub(super) job: u32,
+    pub(super) alert: AlertNo,
+    pub(super) head: MatchHead,
     pub(super) key: EventKey,
-    pub(super) present: Bits,
-    pub(super) departed: Vec<DeviceId>,
-    pub(super) words_done: usize,
+    /// The first bucket that is not done, of so many.
+    pub(super) next: u32,
+    pub(super) end: u32,
+    pub(super) pages_left: Option<u32>,
+    /// The alert is over: no set needs to name it any more.
+    pub(super) last: bool,
 }
 
 #[derive(Debug)]
@@ -85,43 +93,61 @@ pub(super) enum Job {
 /// What an event still has to do.
 #[derive(Debug)]
 pub(super) struct Unfinished {
+    /// The event's number, for marks of touched rows.
+    pub(super) event: u32,
     /// The clock at the event: decides who is known.
     pub(super) clock: EventTime,
     /// In order; done from the front.
-    pub(super) jobs: std::collections::VecDeque<Job>,
-    /// Devices that had a ping since the event, already judged where they stood.
-    pub(super) touched: Bits,
+    pub(super) jobs: VecDeque<Job>,
 }
 
-/// The lowest of `over` (one alert's parts over a bucket, lowest first) that contains a position.
-#[inline]
-pub(super) fn containing(over: &[Over], parts: PartSet, alert: &Alert, row: &Row) -> Option<u8> {
-    let mut spot = None;
-    over.iter()
-        .filter(|o| parts.has(o.part))
-        .find(|o| {
-            o.interior
-                || alert.parts.get(usize::from(o.part)).is_some_and(|part| {
-                    let spot = spot.get_or_insert_with(|| Spot::new(row.position));
-                    part.spec.area.contains(part.reach(alert.mode), spot, row.accuracy_m)
-                })
-        })
-        .map(|o| o.part)
-}
-
-/// The match of a device inside a part.
-pub(super) fn found(no: AlertNo, alert: &Alert, part: u8, stamp: &Stamp, device: DeviceId) -> Match {
+/// What matches of devices inside a part have in common.
+pub(super) fn found(no: AlertNo, alert: &Alert, part: u8, stamp: &Stamp) -> MatchHead {
     let (stage, radius_km) =
         alert.parts.get(usize::from(part)).map_or((0, 0.0), |p: &Part| (p.stage, p.radius_km()));
-    Match {
+    MatchHead {
         alert: no,
         version: alert.version,
         cause: stamp.cause,
         part,
         stage: stage as u8,
         radius_km,
-        device,
         at: stamp.at,
+    }
+}
+
+/// Who is known at a time, as the rows of a bucket hold it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownFrom {
+    /// The first time after the bucket's base that is known, at least 1.
+    first: i64,
+    max_age: MaxAge,
+    clock: EventTime,
+}
+
+impl KnownFrom {
+    pub(super) fn new(max_age: MaxAge, clock: EventTime, base_ms: i64) -> Self {
+        let first = match max_age {
+            MaxAge::Never => 1,
+            MaxAge::Ms(ms) => clock.0.saturating_sub(ms).saturating_sub(base_ms).max(1),
+        };
+        Self { first, max_age, clock }
+    }
+
+    /// Whether a time inside the window (not 0) is known.
+    #[inline(always)]
+    pub(super) fn has(self, time: u32) -> bool {
+        i64::from(time) >= self.first
+    }
+
+    /// Whether a row is known.
+    #[inline]
+    pub(super) fn knows(self, devices: &Devices, ix: BucketIx, row: Row) -> bool {
+        if row.time() != 0 {
+            self.has(row.time())
+        } else {
+            self.max_age.knows(devices.time_of(ix, row), self.clock)
+        }
     }
 }
 
@@ -139,7 +165,8 @@ impl Count {
     /// Starts a count.
     pub fn new(spec: PartSpec<PreparedArea>, mode: Uncertainty) -> Self {
         let stages = spec.stages.as_slice().len();
-        Self { spec, mode, next_bucket: 0, first_in: vec![0; stages] }
+        // The first bucket holds who departed.
+        Self { spec, mode, next_bucket: BucketIx::DEPARTED.0 as usize + 1, first_in: vec![0; stages] }
     }
 
     /// Devices that each stage reaches, so far.
@@ -158,14 +185,10 @@ impl Count {
     }
 
     /// Counts one bucket's devices; returns how many there are.
-    pub(super) fn take(
-        &mut self,
-        bucket: &Bucket,
-        devices: &Devices,
-        max_age: MaxAge,
-        now: EventTime,
-    ) -> usize {
+    pub(super) fn take(&mut self, devices: &Devices, max_age: MaxAge, now: EventTime) -> usize {
+        let ix = BucketIx(self.next_bucket as u32);
         self.next_bucket += 1;
+        let bucket: &Bucket = devices.cells.bucket(ix);
         let class = |stage| {
             self.spec.area.classify(
                 reach(&self.spec, stage, self.mode),
@@ -180,20 +203,25 @@ impl Count {
         if outside == stages {
             return 0;
         }
-        for &Slot(slot) in &bucket.slots {
-            let row = devices.row(Slot(slot));
-            if !max_age.knows(row.at, now) {
-                continue;
+        let known = KnownFrom::new(max_age, now, devices.cells.hot(ix).base_ms);
+        let rows = devices.cells.rows(ix);
+        let mut left = rows;
+        for page in &bucket.pages {
+            for row in devices.rows.page(*page, left.min(PAGE_ROWS)) {
+                if !known.knows(devices, ix, *row) {
+                    continue;
+                }
+                let spot = Spot::new(row.position());
+                let first = partition_point(outside, boundary, |s| {
+                    !self.spec.area.contains(reach(&self.spec, s, self.mode), &spot, row.accuracy_m())
+                });
+                if let Some(count) = self.first_in.get_mut(first) {
+                    *count += 1;
+                }
             }
-            let spot = Spot::new(row.position);
-            let first = partition_point(outside, boundary, |s| {
-                !self.spec.area.contains(reach(&self.spec, s, self.mode), &spot, row.accuracy_m)
-            });
-            if let Some(count) = self.first_in.get_mut(first) {
-                *count += 1;
-            }
+            left = left.saturating_sub(PAGE_ROWS);
         }
-        bucket.slots.len()
+        rows as usize
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::notified::Notified;
 use crate::domain::{AlertNo, EventTime, PartSpec, Uncertainty};
 use crate::geo::{PreparedArea, Radius, Reach};
 
@@ -67,7 +66,6 @@ pub(super) struct Alert {
     pub(super) parts: Vec<Part>,
     /// Published and not expired: its parts stand over the buckets.
     pub(super) active: bool,
-    pub(super) notified: Notified,
 }
 
 impl Alert {

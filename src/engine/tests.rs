@@ -56,7 +56,7 @@ fn part(km: i32, start: EventTime) -> PartSpec<PreparedArea> {
 
 /// Runs the steps; `sliced` leaves scans to the `Work` steps.
 fn run(steps: &[Step], sliced: bool) -> Vec<(EventKey, Match)> {
-    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced });
+    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced, seed: 1 });
     let mut out = Output::default();
     let mut now = START;
     let mut alerts = [(false, false, 1u32, START); 3];
@@ -136,7 +136,7 @@ proptest! {
 /// no older than the alert.
 #[test]
 fn a_late_ping_is_judged_at_its_turn() {
-    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced: false });
+    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced: false, seed: 1 });
     let mut out = Output::default();
     let expires = START.plus_ms(50 * MINUTE_MS);
     let kind = DirectiveKind::Publish { part: part(0, START), uncertainty: Uncertainty::Centre, expires };
@@ -160,7 +160,7 @@ fn a_late_ping_is_judged_at_its_turn() {
 /// A stale ping is dropped: the device stays where its newest ping put it, whatever comes later.
 #[test]
 fn a_stale_ping_moves_nobody() {
-    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced: false });
+    let mut partition = Partition::new(PartitionConfig { max_age: MAX_AGE, sliced: false, seed: 1 });
     let mut out = Output::default();
     let send = |partition: &mut Partition, out: &mut Output, minute: i64, km| {
         let at = START.plus_ms(minute * MINUTE_MS);

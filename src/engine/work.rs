@@ -1,36 +1,78 @@
 //! A partition's unfinished work: scans and fan-outs in slices, previews, and what a ping does
 //! that meets them. Why slices change nothing is said in `scan`.
 
-use super::cells::BucketIx;
-use super::devices::Slot;
-use super::notified::{Bits, Notified};
+use std::collections::VecDeque;
+
+use super::cells::{BucketIx, Lies};
+use super::index::RowNo;
 use super::output::{EventKey, Output};
 use super::partition::Partition;
-use super::scan::{Count, FanOut, Job, PartSet, Scan, Stamp, Unfinished, containing, found};
-use crate::domain::{AlertNo, EventTime, Match};
+use super::rows::{PAGE_ROWS, PageNo, Row};
+use super::scan::{Count, FanOut, Job, KnownFrom, PartSet, Scan, Stamp, Unfinished, found};
+use super::sets::{LocalSet, SetId};
+use crate::domain::{AlertNo, DeviceId, EventTime, MatchHead};
+
+/// Rows of a bucket up to which it is scanned in one go, so that its list of sets can be rewritten
+/// instead of its rows: about a millisecond.
+/// In tests few, so that both ways are gone.
+const WHOLE_ROWS_MAX: u32 = if cfg!(test) { 200 } else { 1 << 19 };
+/// What looking at a bucket costs, in devices.
+const BUCKET_COST: usize = 16;
+
+/// What a scan needs to know of the bucket that it is in.
+struct Scene {
+    ix: BucketIx,
+    known: KnownFrom,
+    event: u32,
+    /// By number in the bucket's list: devices with this set are not notified yet.
+    untold: Vec<bool>,
+}
+
+/// Rows of a page, as bits.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    /// Those that were told.
+    told: u64,
+    /// Those that have a set of the bucket's list that says untold, and were not told.
+    left: u64,
+    /// Some were told one by one: their rows are written, and the bucket's list may have changed.
+    singly: bool,
+}
 
 impl Partition {
     fn work_left(&mut self) -> &mut Unfinished {
         let clock = self.clock;
-        self.unfinished.get_or_insert_with(|| Unfinished {
-            clock,
-            jobs: std::collections::VecDeque::new(),
-            touched: Bits::default(),
-        })
-    }
-
-    pub(super) fn scan_later(&mut self, alert: AlertNo, parts: PartSet, stamp: Stamp) {
-        if self.standing.alerts.get(&alert).is_some_and(|alert| alert.active) {
-            let buckets_left = self.cells.len() as u32;
-            let scan = Scan { alert, parts, stamp, buckets_left, places_left: None };
-            self.work_left().jobs.push_back(Job::Scan(scan));
+        if self.unfinished.is_none() {
+            self.event = self.event.wrapping_add(1);
         }
+        let event = self.event;
+        self.unfinished.get_or_insert_with(|| Unfinished { event, clock, jobs: VecDeque::new() })
     }
 
-    pub(super) fn fan_out_later(&mut self, found: Match, key: EventKey, notified: Notified) {
-        let departed = notified.departed.into_iter().collect();
-        let job = FanOut { found, key, present: notified.present, departed, words_done: 0 };
-        self.work_left().jobs.push_back(Job::FanOut(job));
+    fn next_job(&mut self) -> u32 {
+        self.job += 1;
+        self.job
+    }
+
+    pub(super) fn scan_later(
+        &mut self,
+        alert: AlertNo,
+        parts: PartSet,
+        stamp: Stamp,
+        buckets: Vec<BucketIx>,
+    ) {
+        let job = self.next_job();
+        let scan = Scan { job, alert, parts, stamp, buckets, next: 0, pages_left: None };
+        self.work_left().jobs.push_back(Job::Scan(scan));
+    }
+
+    /// `last`: the alert was cancelled.
+    pub(super) fn fan_out_later(&mut self, head: MatchHead, key: EventKey, last: bool) {
+        let job = self.next_job();
+        let end = self.devices.cells.len() as u32;
+        let alert = head.alert;
+        let fan_out = FanOut { job, alert, head, key, next: 0, end, pages_left: None, last };
+        self.work_left().jobs.push_back(Job::FanOut(fan_out));
     }
 
     pub(super) fn settle(&mut self, out: &mut Output) {
@@ -51,11 +93,10 @@ impl Partition {
         let mut budget = budget;
         while budget > 0 {
             let Some(job) = unfinished.jobs.front_mut() else { return false };
+            let (event, clock) = (unfinished.event, unfinished.clock);
             let done = match job {
-                Job::Scan(scan) => {
-                    self.scan_slice(scan, unfinished.clock, &unfinished.touched, &mut budget, out)
-                }
-                Job::FanOut(fan_out) => self.fan_out_slice(fan_out, &mut budget, out),
+                Job::Scan(scan) => self.scan_slice(scan, event, clock, &mut budget, out),
+                Job::FanOut(fan_out) => self.fan_out_slice(fan_out, event, &mut budget, out),
             };
             if done {
                 unfinished.jobs.pop_front();
@@ -69,98 +110,306 @@ impl Partition {
     fn scan_slice(
         &mut self,
         scan: &mut Scan,
+        event: u32,
         clock: EventTime,
-        touched: &Bits,
         budget: &mut usize,
         out: &mut Output,
     ) -> bool {
-        let Some(alert) = self.standing.alerts.get_mut(&scan.alert) else { return true };
-        while scan.buckets_left > 0 {
+        while let Some(&ix) = scan.buckets.get(scan.next) {
+            if *budget == 0 {
+                return false;
+            }
+            *budget = budget.saturating_sub(BUCKET_COST);
+            self.devices.cells.lay(ix, &self.standing, &self.devices.sets);
+            let (bucket, rows) = (self.devices.cells.bucket(ix), self.devices.cells.rows(ix));
+            if rows > 0 && bucket.parts_of(scan.alert).iter().any(|over| scan.parts.has(over.part)) {
+                let mut scene = self.scene(ix, event, clock, scan.alert);
+                let whole = scan.pages_left.is_none() && rows <= WHOLE_ROWS_MAX;
+                if whole {
+                    *budget = budget.saturating_sub(rows as usize);
+                    self.scan_whole(scan, &mut scene, out);
+                } else if !self.scan_pages(scan, &mut scene, budget, out) {
+                    return false;
+                }
+            }
+            scan.pages_left = None;
+            scan.next += 1;
+        }
+        true
+    }
+
+    fn scene(&self, ix: BucketIx, event: u32, clock: EventTime, alert: AlertNo) -> Scene {
+        let known = KnownFrom::new(self.config.max_age, clock, self.devices.cells.hot(ix).base_ms);
+        Scene { ix, known, event, untold: self.untold(ix, alert) }
+    }
+
+    fn untold(&self, ix: BucketIx, alert: AlertNo) -> Vec<bool> {
+        let sets = self.devices.cells.bucket(ix).sets().iter();
+        sets.map(|set| *set != SetId::UNUSED && !self.devices.sets.has(*set, alert)).collect()
+    }
+
+    /// Scans all of a bucket. Where all untold devices were told, their sets in its list are
+    /// rewritten; else rows are.
+    fn scan_whole(&mut self, scan: &Scan, scene: &mut Scene, out: &mut Output) {
+        let pages = self.devices.cells.bucket(scene.ix).pages.len();
+        let mut marks = Vec::with_capacity(pages);
+        let mut left = 0;
+        for place in (0..pages).rev() {
+            let marked = self.scan_page(scan, scene, place, out);
+            left |= marked.left;
+            if marked.singly {
+                // The list may have changed; only rows can be rewritten now.
+                left = u64::MAX;
+                scene.untold = self.untold(scene.ix, scan.alert);
+            }
+            marks.push(marked.told);
+        }
+        if left != 0 {
+            for (place, told) in (0..pages).rev().zip(marks) {
+                self.tell_rows(scan.alert, scene, place, told);
+            }
+            return;
+        }
+        for (n, untold) in scene.untold.iter().enumerate() {
+            if !untold {
+                continue;
+            }
+            let local = LocalSet(n as u16);
+            let new = self.devices.sets.with(self.devices.cells.set(scene.ix, local), scan.alert);
+            let old = self.devices.cells.set_at(scene.ix, local, new, &self.devices.sets);
+            self.devices.sets.drop(old);
+        }
+    }
+
+    /// Goes on with a bucket that is too large for one go; says whether it is done.
+    fn scan_pages(
+        &mut self,
+        scan: &mut Scan,
+        scene: &mut Scene,
+        budget: &mut usize,
+        out: &mut Output,
+    ) -> bool {
+        let pages = self.devices.cells.bucket(scene.ix).pages.len() as u32;
+        let mut left = scan.pages_left.map_or(pages, |left| left.min(pages));
+        while left > 0 {
+            if *budget == 0 {
+                scan.pages_left = Some(left);
+                return false;
+            }
+            *budget = budget.saturating_sub(PAGE_ROWS as usize);
+            left -= 1;
+            let marked = self.scan_page(scan, scene, left as usize, out);
+            self.tell_rows(scan.alert, scene, left as usize, marked.told);
+            if marked.told != 0 || marked.singly {
+                scene.untold = self.untold(scene.ix, scan.alert);
+            }
+        }
+        true
+    }
+
+    /// The page that is scanned after this one: the one before it in its bucket, or the last of
+    /// the next bucket.
+    #[inline]
+    fn page_after(&self, scan: &Scan, ix: BucketIx, place: usize) -> PageNo {
+        let cells = &self.devices.cells;
+        match place.checked_sub(1) {
+            Some(before) => cells.bucket(ix).pages[before],
+            None => scan.buckets.get(scan.next + 1).map_or(PageNo(0), |ix| cells.ends[ix.0 as usize].page),
+        }
+    }
+
+    fn page_of(&self, ix: BucketIx, place: usize) -> (PageNo, u32) {
+        let bucket = self.devices.cells.bucket(ix);
+        (bucket.pages[place], (self.devices.cells.rows(ix) - place as u32 * PAGE_ROWS).min(PAGE_ROWS))
+    }
+
+    /// Finds the devices of a page to be told, and puts them out.
+    fn scan_page(&mut self, scan: &Scan, scene: &Scene, place: usize, out: &mut Output) -> Told {
+        let (page, len) = self.page_of(scene.ix, place);
+        let next = self.page_after(scan, scene.ix, place);
+        self.devices.rows.prefetch_walk(next);
+        let Some(alert) = self.standing.alerts.get(&scan.alert) else { return Told::default() };
+        let mut asking = self.devices.cells.bucket_mut(scene.ix).ask(scan.alert);
+        let touched = self.devices.rows.walk(page).touched(scene.event);
+        let rows = self.devices.rows.page(page, len);
+        let first = asking.over.iter().find(|over| scan.parts.has(over.part));
+        let (mut told, mut untold, mut odd) = (0_u64, 0_u64, 0_u64);
+        for (i, row) in rows.iter().enumerate() {
+            if i % 8 == 0 {
+                self.devices.rows.prefetch_eight(next, i as u32);
+            }
+            let (set, time) = (usize::from(row.set().0), row.time());
+            let is_untold = scene.untold.get(set).copied().unwrap_or(false);
+            odd |= u64::from(time == 0 || row.set() == LocalSet::SPILLED) << i;
+            untold |= u64::from(is_untold) << i;
+            told |= u64::from(is_untold & scene.known.has(time)) << i;
+        }
+        told &= !(touched | odd);
+        if let Some(first) = first.filter(|first| matches!(first.lies, Lies::Interior)) {
+            out.open_run(scan.stamp.key, &found(scan.alert, alert, first.part, &scan.stamp));
+            push_all(rows, told, out.devices_mut());
+        } else {
+            let mut asked = told;
+            while asked != 0 {
+                let i = asked.trailing_zeros();
+                asked &= asked - 1;
+                let row = rows[i as usize];
+                match asking.containing(scan.parts, alert, row) {
+                    Some(part) => {
+                        out.open_run(scan.stamp.key, &found(scan.alert, alert, part, &scan.stamp));
+                        out.devices_mut().push(DeviceId(row.device));
+                    }
+                    None => told &= !(1 << i),
+                }
+            }
+        }
+        self.devices.rows.set_walked(page, scan.job);
+        let mut odd = odd & !touched;
+        let mut told_odd = 0;
+        while odd != 0 {
+            let i = odd.trailing_zeros();
+            odd &= odd - 1;
+            told_odd |= u64::from(self.scan_row(scan, scene, page.row(i), out)) << i;
+        }
+        Told { told, left: untold & !told & !told_odd, singly: told_odd != 0 }
+    }
+
+    /// Judges one row for a scan; says whether it was told.
+    fn scan_row(&mut self, scan: &Scan, scene: &Scene, no: RowNo, out: &mut Output) -> bool {
+        let row = self.devices.rows.row(no);
+        let set = self.devices.set_of(scene.ix, row);
+        scene.known.knows(&self.devices, scene.ix, row)
+            && !self.devices.sets.has(set, scan.alert)
+            && self.tell_if_inside(scan.alert, scan.parts, &scan.stamp, scene.ix, no, out)
+    }
+
+    /// Tells a device of an alert where one of these parts contains it; says whether one does.
+    pub(super) fn tell_if_inside(
+        &mut self,
+        no: AlertNo,
+        parts: PartSet,
+        stamp: &Stamp,
+        ix: BucketIx,
+        at: RowNo,
+        out: &mut Output,
+    ) -> bool {
+        let Some(alert) = self.standing.alerts.get(&no) else { return false };
+        let row = self.devices.rows.row(at);
+        let mut asking = self.devices.cells.bucket_mut(ix).ask(no);
+        let Some(part) = asking.containing(parts, alert, row) else { return false };
+        out.open_run(stamp.key, &found(no, alert, part, stamp));
+        out.devices_mut().push(DeviceId(row.device));
+        self.devices.notify(ix, at, no);
+        true
+    }
+
+    /// Notes in the rows of a page that they were told.
+    fn tell_rows(&mut self, alert: AlertNo, scene: &Scene, place: usize, told: u64) {
+        let (page, _) = self.page_of(scene.ix, place);
+        let mut left = told;
+        let mut last = None;
+        while left != 0 {
+            let no = page.row(left.trailing_zeros());
+            left &= left - 1;
+            let row = self.devices.rows.row(no);
+            // Neighbours mostly share a set.
+            if let Some((old, new)) = last
+                && old == row.set()
+            {
+                self.devices.rows.write(no, row.with_set(new));
+                continue;
+            }
+            self.devices.notify(scene.ix, no, alert);
+            let new = self.devices.rows.row(no).set();
+            last = (new != LocalSet::SPILLED).then_some((row.set(), new));
+        }
+    }
+    fn fan_out_slice(&mut self, job: &mut FanOut, event: u32, budget: &mut usize, out: &mut Output) -> bool {
+        while job.next < job.end {
             if *budget == 0 {
                 return false;
             }
             *budget -= 1;
-            let bucket = self.cells.bucket(BucketIx(scan.buckets_left - 1));
-            let over = bucket.parts_of(scan.alert);
-            let places = scan.places_left.unwrap_or(u32::MAX).min(bucket.slots.len() as u32);
-            let stop = if over.is_empty() { 0 } else { places - places.min((*budget).min(1 << 31) as u32) };
-            let slice = if over.is_empty() { &[] } else { &bucket.slots[stop as usize..places as usize] };
-            *budget -= slice.len();
-            for &slot in slice.iter().rev() {
-                if touched.has(slot) || alert.notified.present.has(slot) {
-                    continue;
-                }
-                let row = self.devices.row(slot);
-                if !self.config.max_age.knows(row.at, clock) {
-                    continue;
-                }
-                if let Some(part) = containing(over, scan.parts, alert, row) {
-                    out.push(scan.stamp.key, found(scan.alert, alert, part, &scan.stamp, row.device));
-                    alert.notified.present.set(slot);
+            let bucket = self.devices.cells.bucket(BucketIx(job.next));
+            let told: Vec<bool> = bucket
+                .sets()
+                .iter()
+                .map(|set| *set != SetId::UNUSED && self.devices.sets.has(*set, job.alert))
+                .collect();
+            if told.contains(&true) || self.devices.any_spilled() {
+                let pages = bucket.pages.len() as u32;
+                let mut left = job.pages_left.map_or(pages, |left| left.min(pages));
+                while left > 0 {
+                    if *budget == 0 {
+                        job.pages_left = Some(left);
+                        return false;
+                    }
+                    *budget = budget.saturating_sub(PAGE_ROWS as usize);
+                    left -= 1;
+                    self.fan_out_page(job, event, &told, left as usize, out);
                 }
             }
-            if stop > 0 {
-                scan.places_left = Some(stop);
-            } else {
-                scan.places_left = None;
-                scan.buckets_left -= 1;
-            }
+            job.pages_left = None;
+            job.next += 1;
+        }
+        if job.last {
+            self.devices.forget_alert(job.alert);
         }
         true
     }
 
-    fn fan_out_slice(&mut self, job: &mut FanOut, budget: &mut usize, out: &mut Output) -> bool {
-        while let Some(device) = job.departed.pop() {
-            out.push(job.key, Match { device, ..job.found });
-            *budget = budget.saturating_sub(1);
-            if *budget == 0 {
-                return false;
-            }
+    fn fan_out_page(&mut self, job: &FanOut, event: u32, told: &[bool], place: usize, out: &mut Output) {
+        let ix = BucketIx(job.next);
+        let (page, len) = self.page_of(ix, place);
+        let rows = self.devices.rows.page(page, len);
+        let mut chosen = 0_u64;
+        for (i, row) in rows.iter().enumerate() {
+            let has = match row.set() {
+                LocalSet::SPILLED => self.devices.sets.has(self.devices.set_of(ix, *row), job.alert),
+                LocalSet(local) => told.get(usize::from(local)).copied().unwrap_or(false),
+            };
+            chosen |= u64::from(has) << i;
         }
-        while let Some(&word) = job.present.words().get(job.words_done) {
-            if *budget == 0 {
-                return false;
-            }
-            let first = job.words_done as u32 * 64;
-            let mut bits = word;
-            while bits != 0 {
-                let slot = Slot(first + bits.trailing_zeros());
-                let device = self.devices.row(slot).device;
-                out.push(job.key, Match { device, ..job.found });
-                bits &= bits - 1;
-            }
-            job.words_done += 1;
-            *budget = budget.saturating_sub(1 + word.count_ones() as usize);
-        }
-        true
+        out.open_run(job.key, &job.head);
+        push_all(rows, chosen & !self.devices.rows.walk(page).touched(event), out.devices_mut());
+        self.devices.rows.set_walked(page, job.job);
     }
 
-    /// Before a ping moves a device that an unfinished scan has not reached, the device is judged
-    /// where it stood.
-    pub(super) fn judge_before_ping(&mut self, slot: Slot, out: &mut Output) {
-        let Some(unfinished) = &mut self.unfinished else { return };
-        if unfinished.touched.has(slot) {
-            return;
+    /// Before a ping or another row's leaving changes a row that unfinished jobs have not reached,
+    /// its device is judged where it stands.
+    pub(super) fn judge(&mut self, no: RowNo, out: &mut Output) {
+        let Some(unfinished) = self.unfinished.take() else { return };
+        if !self.devices.rows.touched(no, unfinished.event) {
+            self.devices.rows.touch(no, unfinished.event);
+            unfinished.jobs.iter().for_each(|job| self.judge_for(job, unfinished.clock, no, out));
         }
-        unfinished.touched.set(slot);
-        let row = *self.devices.row(slot);
-        if !self.config.max_age.knows(row.at, unfinished.clock) {
-            return;
+        self.unfinished = Some(unfinished);
+    }
+
+    fn judge_for(&mut self, job: &Job, clock: EventTime, no: RowNo, out: &mut Output) {
+        let (row, ix) = (self.devices.rows.row(no), self.devices.rows.bucket(no));
+        let walked = self.devices.rows.walk(PageNo::of(no)).job;
+        let has = |alert| self.devices.sets.has(self.devices.set_of(ix, row), alert);
+        match job {
+            Job::Scan(scan) if walked < scan.job && !has(scan.alert) => {
+                let known = KnownFrom::new(self.config.max_age, clock, self.devices.cells.hot(ix).base_ms);
+                if known.knows(&self.devices, ix, row) {
+                    self.devices.cells.lay(ix, &self.standing, &self.devices.sets);
+                    self.tell_if_inside(scan.alert, scan.parts, &scan.stamp, ix, no, out);
+                }
+            }
+            Job::FanOut(job) if walked < job.job && has(job.alert) => {
+                out.open_run(job.key, &job.head);
+                out.devices_mut().push(DeviceId(row.device));
+            }
+            _ => {}
         }
-        for job in &unfinished.jobs {
-            let Job::Scan(scan) = job else { continue };
-            if !scan.has_before_it(row.bucket) {
-                continue;
-            }
-            let Some(alert) = self.standing.alerts.get_mut(&scan.alert) else { continue };
-            let over = self.cells.bucket(row.bucket).parts_of(scan.alert);
-            if alert.notified.present.has(slot) {
-                continue;
-            }
-            if let Some(part) = containing(over, scan.parts, alert, &row) {
-                out.push(scan.stamp.key, found(scan.alert, alert, part, &scan.stamp, row.device));
-                alert.notified.present.set(slot);
-            }
+    }
+
+    /// A row was written or put in place after an event that has work left.
+    pub(super) fn mark_touched(&mut self, no: RowNo) {
+        if let Some(unfinished) = &self.unfinished {
+            self.devices.rows.touch(no, unfinished.event);
         }
     }
 
@@ -168,12 +417,25 @@ impl Partition {
     pub fn count_some(&self, count: &mut Count, budget: usize) -> bool {
         let mut looked = 0;
         while looked < budget {
-            if count.bucket() >= self.cells.len() {
+            if count.bucket() >= self.devices.cells.len() {
                 return false;
             }
-            let ix = BucketIx(count.bucket() as u32);
-            looked += 1 + count.take(self.cells.bucket(ix), &self.devices, self.config.max_age, self.clock);
+            looked += 1 + count.take(&self.devices, self.config.max_age, self.clock);
         }
         true
+    }
+}
+
+/// Appends the devices of the chosen rows of a page.
+#[inline]
+fn push_all(rows: &[Row], chosen: u64, out: &mut Vec<DeviceId>) {
+    if chosen.count_ones() as usize == rows.len() {
+        out.extend(rows.iter().map(|row| DeviceId(row.device)));
+        return;
+    }
+    let mut left = chosen;
+    while left != 0 {
+        out.push(DeviceId(rows[left.trailing_zeros() as usize].device));
+        left &= left - 1;
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::cell::CellBound;
+use super::chord::{CellChord, Decider};
 use super::error::AreaError;
 use super::geodesic::{Spot, chord2, geodesic_m, surely_farther_chord2, surely_nearer_chord2};
 use super::polygon::{Polygon, matches, reach_m};
@@ -147,6 +148,19 @@ impl PreparedArea {
             }
         }
         all
+    }
+
+    /// A quick test for the positions of a cell with accuracies of a range, where the area is a
+    /// single circle and the cell a usual one (see [`CellChord::new`]).
+    pub fn decider(
+        &self,
+        reach: Reach,
+        cell: &CellBound,
+        accuracy_m: RangeInclusive<u32>,
+    ) -> Option<Decider> {
+        let [shape @ PreparedShape::Circle { centre, .. }] = self.shapes.as_slice() else { return None };
+        let chord = CellChord::new(cell, centre)?;
+        Some(Decider::new(chord, reach.mode, shape.radius_m(reach.radius), accuracy_m))
     }
 }
 

@@ -14,7 +14,8 @@
 
 use h3o::{CellIndex, LatLng, Resolution};
 
-use super::geodesic::{Spot, geodesic_to};
+use super::geodesic::{Spot, geodesic_m, geodesic_to};
+use super::hex::{HexKey, hex_keys};
 use crate::domain::Position;
 
 /// The resolution of the index: hexagons of about 10 km, 250 km².
@@ -22,6 +23,13 @@ pub const INDEX_RESOLUTION: Resolution = Resolution::Five;
 
 /// The index cell of a position.
 pub fn cell_of(position: Position) -> CellIndex {
+    let mut key = [HexKey::NONE];
+    hex_keys(&[position.lat_e7()], &[position.lon_e7()], &mut key);
+    key[0].cell().unwrap_or_else(|| by_h3o(position))
+}
+
+/// What h3o says; it is asked where a position is too near a border for a key.
+fn by_h3o(position: Position) -> CellIndex {
     #[expect(clippy::expect_used, reason = "only infinite coordinates are refused, and a Position's are not")]
     let point = LatLng::new(position.lat_deg(), position.lon_deg()).expect("a position is finite");
     point.to_cell(INDEX_RESOLUTION)
@@ -37,17 +45,35 @@ pub struct CellBound {
 impl CellBound {
     /// The bound of a cell (of any resolution).
     pub fn of(cell: CellIndex) -> Self {
-        let middle = LatLng::from(cell);
-        #[expect(clippy::expect_used, reason = "h3o's longitudes and latitudes stay in their ranges")]
-        let centre =
-            Position::from_degrees(middle.lat(), middle.lng()).expect("the centre of a cell is a position");
+        let wide = Self::wide(cell, 0.0);
+        let centre = wide.centre.position();
         let reach = cell
             .boundary()
             .iter()
             .map(|vertex| geodesic_to(centre, vertex.lat(), vertex.lng()).0)
             .fold(0.0, f64::max);
         let stretch = if cell.resolution() < Resolution::Four { 1.02 } else { 1.001 };
-        Self { centre: Spot::new(centre), radius_m: reach * stretch + 1.0 }
+        wide.with_radius(reach * stretch + 1.0)
+    }
+
+    /// A bound with a radius that is known to be enough. Costs no geodesic.
+    pub fn wide(cell: CellIndex, radius_m: f64) -> Self {
+        let middle = LatLng::from(cell);
+        #[expect(clippy::expect_used, reason = "h3o's longitudes and latitudes stay in their ranges")]
+        let centre =
+            Position::from_degrees(middle.lat(), middle.lng()).expect("the centre of a cell is a position");
+        Self { centre: Spot::new(centre), radius_m }
+    }
+
+    /// The same centre with another radius, metres.
+    pub fn with_radius(self, radius_m: f64) -> Self {
+        Self { radius_m, ..self }
+    }
+
+    /// A radius with which this bound holds every position of another, metres.
+    pub fn radius_to_hold(&self, other: &Self) -> f64 {
+        // A millimetre covers the error of the geodesic (15 nm).
+        geodesic_m(self.centre.position(), other.centre.position()) + other.radius_m + 1e-3
     }
 
     /// The centre, rounded to a position.

@@ -34,7 +34,7 @@ const F: f64 = 1.0 / 298.257_223_563;
 /// First eccentricity squared.
 pub(super) const E2: f64 = F * (2.0 - F);
 /// Below the smallest radius of curvature, metres: `b²/a` is 6,335,439.327.
-const R_MIN_M: f64 = 6_335_439.0;
+pub(super) const R_MIN_M: f64 = 6_335_439.0;
 /// Above the largest radius of curvature, metres: `a²/b` is 6,399,593.626.
 pub(super) const R_MAX_M: f64 = 6_399_594.0;
 /// Above `τ² / 12`, with `τ` = 5.2834e-10 per metre.

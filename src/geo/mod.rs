@@ -8,17 +8,23 @@
 
 mod area;
 mod cell;
+mod chord;
 mod edge;
 mod error;
 mod geodesic;
+mod hex;
 mod polygon;
 mod ring;
+mod same_cell;
 mod topology;
 
 pub use area::{CellClass, PreparedArea, Radius, Reach, SIGHTING_RADIUS_KM};
 pub use cell::{CellBound, INDEX_RESOLUTION, cell_of};
+pub use chord::{CellChord, Decider, Decision};
 pub use error::AreaError;
 pub use geodesic::{Spot, geodesic_m};
+pub use hex::{HexKey, HexPath, hex_keys, hex_keys_by};
+pub use same_cell::SameCell;
 
 #[cfg(test)]
 mod tests;

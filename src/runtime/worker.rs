@@ -4,6 +4,7 @@
 //! then stages that are due, then a slice of work, then pings.
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -47,7 +48,8 @@ pub(super) fn spawn(
     sink: Arc<dyn MatchSink>,
     clock: Arc<WallClock>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let machine = |max_age| Partition::new(PartitionConfig { max_age, sliced: config.sliced });
+    let seed = std::hash::RandomState::new().hash_one(end.index);
+    let machine = |max_age| Partition::new(PartitionConfig { max_age, sliced: config.sliced, seed });
     let mut worker = Worker {
         machines: config.namespaces.iter().map(|ns| machine(ns.max_age)).collect(),
         out: Output::default(),

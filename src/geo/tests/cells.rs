@@ -4,13 +4,13 @@ use h3o::{CellIndex, LatLng, Resolution};
 
 use super::*;
 
-fn cell_at(p: Position, resolution: Resolution) -> CellIndex {
+pub(super) fn cell_at(p: Position, resolution: Resolution) -> CellIndex {
     LatLng::new(p.lat_deg(), p.lon_deg()).unwrap().to_cell(resolution)
 }
 
 /// Corners, edges and middles of cells, where they are worst: around pentagons, poles, the
 /// antimeridian, and the edges of the icosahedron.
-fn hard_cells() -> Vec<CellIndex> {
+pub(super) fn hard_cells() -> Vec<CellIndex> {
     let mut cells: Vec<CellIndex> = CellIndex::base_cells()
         .filter(|c| c.is_pentagon())
         .flat_map(|c| c.center_child(INDEX_RESOLUTION).unwrap().grid_disk::<Vec<_>>(3))

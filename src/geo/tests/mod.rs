@@ -1,9 +1,11 @@
 //! The geometry against slow and obvious truths.
 
 mod cells;
+mod chords;
 mod circles;
 mod edges;
 mod polygons;
+mod same_cell;
 
 use geographiclib_rs::{DirectGeodesic, Geodesic, InverseGeodesic};
 

@@ -1,0 +1,321 @@
+//! The ping path: the memory of many pings of a batch is fetched at the same time.
+//!
+//! While a ping has its turn, the hash of one far behind it asks for its line of the index, that
+//! of one less far names its row and asks for it, and so on: memory always has some requests to
+//! work at, and never more than it can take. Where many devices have lately been changing their
+//! cells, the cells of a whole block are found together. What was looked up ahead is a guess: it
+//! is checked against the row, or looked up again.
+//!
+//! Most pings take the short way: the device is where the guess says, stays in its cell (proved
+//! on integers, see `geo::SameCell`), and was told of everything over it. All others take the
+//! long way, which is the rule; the short one is a special case of it.
+
+use super::cells::{AccuracyClass, BucketIx};
+use super::index::{Hash, RowNo};
+use super::memory::prefetch;
+use super::output::{EventKey, Output};
+use super::partition::{Partition, PingClock};
+use super::rows::{PageNo, Seen, WINDOW_MS};
+use super::scan::{PartSet, Stamp};
+use crate::domain::{Cause, EventTime, Ping, PingCounts, PingReject, PingRow};
+use crate::geo::{HexKey, hex_keys};
+use crate::limits::ACCURACY_M_MAX;
+
+/// Pings between a ping's hash and its turn.
+const INDEX_AHEAD: usize = 64;
+/// Pings between finding a ping's row and its turn.
+const ROWS_AHEAD: usize = 40;
+/// Pings between asking for what a row's bucket says and the ping's turn.
+const HOT_AHEAD: usize = 16;
+/// Pings whose cells are found together: two turns of the vectorised conversion.
+const BLOCK: usize = 32;
+/// Pings that are looked up ahead at a time.
+const RING: usize = 128;
+/// Share of long ways, in 256ths, from which on cells are found together.
+const MANY_MOVERS: usize = 48;
+
+const _: () = assert!(INDEX_AHEAD < RING && RING.is_power_of_two() && RING.is_multiple_of(BLOCK));
+const _: () = assert!(ROWS_AHEAD < INDEX_AHEAD && HOT_AHEAD < ROWS_AHEAD && ROWS_AHEAD >= BLOCK);
+
+/// What was looked up ahead, and how many long ways there were lately.
+#[derive(Debug)]
+pub(super) struct Staging {
+    hashes: [Hash; RING],
+    guesses: [RowNo; RING],
+    keys: [HexKey; RING],
+    /// Long ways in 256 pings.
+    movers: usize,
+}
+
+impl Default for Staging {
+    fn default() -> Self {
+        Self {
+            hashes: [Hash::default(); RING],
+            guesses: [RowNo::NONE; RING],
+            keys: [HexKey::NONE; RING],
+            movers: 0,
+        }
+    }
+}
+
+/// What the pings of a batch have in common.
+struct BatchTime<'a> {
+    clock: PingClock<'a>,
+    base: EventTime,
+    /// On the wall clock: pings later than this are rejected.
+    latest: Option<EventTime>,
+    /// Pings of the batch that are no later than this many milliseconds after its base need no
+    /// further look at their time; negative where all do.
+    easy_ms: i64,
+}
+
+impl Partition {
+    /// Applies a batch, ping by ping in its order; stages due before a ping's time come first.
+    pub fn pings(
+        &mut self,
+        clock: PingClock<'_>,
+        base: EventTime,
+        rows: &[PingRow],
+        out: &mut Output,
+    ) -> PingCounts {
+        let mut counts = PingCounts::default();
+        let latest = match clock {
+            PingClock::Wall { now, skew_ms } => {
+                self.pass(now, out);
+                Some(now.plus_ms(skew_ms))
+            }
+            PingClock::Event { .. } => None,
+        };
+        let last = base.plus_ms(PingRow::MS_AFTER_BASE_MAX);
+        let in_range = [base, last].iter().all(|at| EventTime::from_unix_ms(at.0).is_ok());
+        let easy_ms = if in_range { latest.map_or(i64::MAX, |latest| latest.ms_since(base)) } else { -1 };
+        let time = BatchTime { clock, base, latest, easy_ms };
+        let mut staging = std::mem::take(&mut self.staging);
+        let mut movers = 0;
+        for step in 0..rows.len() + INDEX_AHEAD {
+            if let Some(row) = rows.get(step) {
+                let hash = self.devices.index.hash(row.device.get());
+                self.devices.index.prefetch(hash);
+                staging.hashes[step % RING] = hash;
+            }
+            let ahead = |pings: usize| step.checked_sub(INDEX_AHEAD - pings).filter(|n| *n < rows.len());
+            if let Some(n) = ahead(ROWS_AHEAD) {
+                let guess = self.devices.index.guess(staging.hashes[n % RING]);
+                self.devices.rows.prefetch_owner(guess);
+                self.devices.rows.prefetch(guess);
+                staging.guesses[n % RING] = guess;
+            }
+            if let Some(n) = ahead(HOT_AHEAD)
+                && let Some(ix) = self.devices.rows.owner(PageNo::of(staging.guesses[n % RING]))
+            {
+                prefetch(&self.devices.cells.hot, ix.0 as usize);
+            }
+            let Some(n) = ahead(0) else { continue };
+            if n.is_multiple_of(BLOCK) {
+                // A mean over some 128 pings; the first block's counts for nothing yet.
+                staging.movers = staging.movers - staging.movers / 4 + (2 * movers).min(64);
+                movers = 0;
+                let block = &rows[n..rows.len().min(n + BLOCK)];
+                if staging.movers >= MANY_MOVERS {
+                    self.stage_movers(&mut staging, n % RING, block);
+                } else {
+                    staging.keys[n % RING..][..BLOCK].fill(HexKey::NONE);
+                }
+            }
+            let ping = &rows[n];
+            let ms = ping.ms_after_base();
+            if let PingClock::Event { .. } = time.clock {
+                self.pass_ping(ping, time.base, out);
+            }
+            // Times that are easy cannot overflow.
+            if ms <= time.easy_ms && self.stay(staging.guesses[n % RING], ping, time.base.0.wrapping_add(ms))
+            {
+                counts.accepted += 1;
+                continue;
+            }
+            movers += 1;
+            let (hash, key) = (staging.hashes[n % RING], staging.keys[n % RING]);
+            self.long_way(hash, key, &time, n, ping, &mut counts, out);
+        }
+        self.staging = staging;
+        self.forget_some(rows.len());
+        counts
+    }
+
+    /// Finds the cells of a block, and asks for what moves will touch: the last row of the bucket
+    /// that a device leaves, which takes its place, that row's line of the index, and the end of
+    /// the bucket where it arrives.
+    #[cold]
+    fn stage_movers(&self, staging: &mut Staging, first: usize, rows: &[PingRow]) {
+        let devices = &self.devices;
+        let (mut lats, mut lons) = ([0; BLOCK], [0; BLOCK]);
+        let mut lasts = [RowNo::NONE; BLOCK];
+        let guesses = &staging.guesses[first..first + BLOCK];
+        for (i, row) in rows.iter().enumerate() {
+            (lats[i], lons[i]) = (row.lat_e7.get(), row.lon_e7.get());
+            if let Some(ix) = devices.rows.owner(PageNo::of(guesses[i]))
+                && let Some(last) = devices.last_of(ix)
+            {
+                devices.rows.prefetch(last);
+                lasts[i] = last;
+            }
+        }
+        let keys = &mut staging.keys[first..first + BLOCK];
+        hex_keys(&lats, &lons, keys);
+        for (row, key) in rows.iter().zip(keys) {
+            let class = AccuracyClass::of(row.time_and_accuracy.get() >> 15);
+            if let Some(ix) = devices.cells.of_key(*key, class) {
+                prefetch(&devices.cells.hot, ix.0 as usize);
+                if let Some(last) = devices.last_of(ix) {
+                    devices.rows.prefetch(RowNo(last.0 + 1));
+                }
+            }
+        }
+        for last in lasts {
+            if let Some(row) = devices.rows.get(last) {
+                devices.index.prefetch(devices.index.hash(row.device));
+            }
+        }
+    }
+
+    /// The short way. False where it cannot be taken; then nothing has changed.
+    #[inline(always)]
+    fn stay(&mut self, no: RowNo, ping: &PingRow, at_ms: i64) -> bool {
+        let devices = &mut self.devices;
+        let Some(row) = devices.rows.get(no).copied() else { return false };
+        // A row whose device has left holds no time; a free page's rows are all such.
+        let Some(hot) = devices.cells.hot.get(devices.rows.bucket(no).0 as usize) else { return false };
+        let (lat_e7, lon_e7) = (ping.lat_e7.get(), ping.lon_e7.get());
+        let accuracy_m = ping.time_and_accuracy.get() >> 15;
+        let after = at_ms.wrapping_sub(hot.base_ms);
+        let stays = (row.device == ping.device.get())
+            & (row.time() != 0)
+            & (after >= i64::from(row.time()))
+            & (after < WINDOW_MS)
+            & (accuracy_m <= ACCURACY_M_MAX)
+            & hot.is_quiet(row.set())
+            & hot.surely_holds(lat_e7, lon_e7, accuracy_m);
+        if stays {
+            let seen = Seen { time: after as u32, accuracy_m, set: row.set() };
+            devices.rows.write(no, row.with_ping(lat_e7, lon_e7, seen));
+        }
+        stays
+    }
+
+    /// On the event clock every ping that is taken moves the clock.
+    #[inline]
+    fn pass_ping(&mut self, ping: &PingRow, base: EventTime, out: &mut Output) {
+        let at = base.plus_ms(ping.ms_after_base());
+        if at > self.clock && ping.read(base).is_ok() {
+            self.pass(at, out);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what the loop above holds in registers")]
+    #[inline(never)]
+    fn long_way(
+        &mut self,
+        hash: Hash,
+        key: HexKey,
+        time: &BatchTime<'_>,
+        number: usize,
+        row: &PingRow,
+        counts: &mut PingCounts,
+        out: &mut Output,
+    ) {
+        let ping = match row.read(time.base) {
+            Ok(ping) if time.latest.is_some_and(|latest| ping.at > latest) => {
+                return counts.reject(PingReject::Future);
+            }
+            Ok(ping) => ping,
+            Err(reason) => return counts.reject(reason),
+        };
+        let key_of_event = match time.clock {
+            PingClock::Wall { now, .. } => EventKey::ping(now, 0),
+            PingClock::Event { numbers } => {
+                self.pass(ping.at, out);
+                EventKey::ping(ping.at, numbers.get(number).copied().unwrap_or(0))
+            }
+        };
+        if self.ping(hash, key, &ping, key_of_event, out) {
+            counts.accepted += 1;
+        } else {
+            counts.stale += 1;
+        }
+    }
+
+    /// Applies one ping; false where it is stale.
+    fn ping(&mut self, hash: Hash, key: HexKey, ping: &Ping, event: EventKey, out: &mut Output) -> bool {
+        let Some(no) = self.devices.index.find(hash, ping.device.0, &self.devices.rows) else {
+            return self.arrive(hash, key, ping, event, out);
+        };
+        let (ix, row) = (self.devices.rows.bucket(no), self.devices.rows.row(no));
+        if ping.at < self.devices.time_of(ix, row) {
+            return false;
+        }
+        self.judge(no, out);
+        let (lat_e7, lon_e7) = (ping.position.lat_e7(), ping.position.lon_e7());
+        let stays = self.devices.cells.hot(ix).surely_holds(lat_e7, lon_e7, ping.accuracy_m);
+        let to = if stays { ix } else { self.bucket_for(key, ping) };
+        let (ix, no) = if to == ix {
+            self.devices.write(ix, no, ping);
+            (ix, no)
+        } else {
+            if self.unfinished.is_some()
+                && let Some(last) = self.devices.last_of(ix)
+                && last != no
+            {
+                self.judge(last, out);
+            }
+            let Some((new, filled)) = self.devices.move_to(ix, no, to, ping) else { return false };
+            if filled {
+                self.mark_touched(no);
+            }
+            (to, new)
+        };
+        self.mark_touched(no);
+        self.enter(ix, no, ping.at, event, out);
+        true
+    }
+
+    fn arrive(&mut self, hash: Hash, key: HexKey, ping: &Ping, event: EventKey, out: &mut Output) -> bool {
+        let ix = self.bucket_for(key, ping);
+        let Some(no) = self.devices.insert(hash, ix, ping) else { return false };
+        self.mark_touched(no);
+        self.enter(ix, no, ping.at, event, out);
+        true
+    }
+
+    /// The bucket of a ping's cell and accuracy.
+    fn bucket_for(&mut self, key: HexKey, ping: &Ping) -> BucketIx {
+        let mut key = [key];
+        if key[0] == HexKey::NONE {
+            hex_keys(&[ping.position.lat_e7()], &[ping.position.lon_e7()], &mut key);
+        }
+        let (standing, devices) = (&self.standing, &mut self.devices);
+        devices.cells.of_position(ping.position, key[0], ping.accuracy_m, ping.at, standing, &devices.sets)
+    }
+
+    /// Rule `enter`: the alerts over the device's bucket that contain it and did not notify it.
+    fn enter(&mut self, ix: BucketIx, no: RowNo, at: EventTime, event: EventKey, out: &mut Output) {
+        self.devices.cells.lay(ix, &self.standing, &self.devices.sets);
+        let set = self.devices.rows.row(no).set();
+        if self.devices.cells.hot(ix).is_quiet(set) || !self.config.max_age.knows(at, self.clock) {
+            return;
+        }
+        let mut next = 0;
+        while let Some(over) = self.devices.cells.bucket(ix).over.get(next) {
+            let alert = over.alert;
+            next += self.devices.cells.bucket(ix).parts_of(alert).len();
+            let set = self.devices.set_of(ix, self.devices.rows.row(no));
+            if self.devices.sets.has(set, alert) {
+                continue;
+            }
+            let Some(published_at) = self.standing.alerts.get(&alert).map(|alert| alert.published_at) else {
+                continue;
+            };
+            let stamp = Stamp { key: event, cause: Cause::Enter, at: at.max(published_at) };
+            self.tell_if_inside(alert, PartSet::ALL, &stamp, ix, no, out);
+        }
+    }
+}
