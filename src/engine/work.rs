@@ -362,8 +362,16 @@ impl Partition {
         let ix = BucketIx(job.next);
         let (page, len) = self.page_of(ix, place);
         let rows = self.devices.rows.page(page, len);
+        let next = match place.checked_sub(1) {
+            Some(before) => self.devices.cells.bucket(ix).pages[before],
+            None => self.devices.cells.ends.get(ix.0 as usize + 1).map_or(PageNo(0), |end| end.page),
+        };
+        self.devices.rows.prefetch_walk(next);
         let mut chosen = 0_u64;
         for (i, row) in rows.iter().enumerate() {
+            if i % 8 == 0 {
+                self.devices.rows.prefetch_eight(next, i as u32);
+            }
             let has = match row.set() {
                 LocalSet::SPILLED => self.devices.sets.has(self.devices.set_of(ix, *row), job.alert),
                 LocalSet(local) => told.get(usize::from(local)).copied().unwrap_or(false),
