@@ -130,19 +130,21 @@ const SETS_AT_END: usize = 6;
 
 const _: () = assert!(size_of::<End>() == 64);
 
+/// What few pings read of a bucket; what a device that arrives does stands first, in one line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Bucket {
-    cell: CellIndex,
-    pub(super) bound: CellBound,
-    /// `bound` and `Hot::same` are worked out; until then they are wide and empty.
-    refined: bool,
-    pub(super) class: AccuracyClass,
-    /// All full but the last.
-    pub(super) pages: Vec<PageNo>,
     /// By alert, then part.
     pub(super) over: Vec<Over>,
     /// Alerts that have changed, and whose parts here are not yet worked out.
     pub(super) unlaid: Vec<AlertNo>,
+    cell: CellIndex,
+    /// `bound` and `Hot::same` are worked out; until then they are wide and empty.
+    refined: bool,
+    pub(super) class: AccuracyClass,
+    pub(super) bound: CellBound,
+    /// All full but the last.
+    pub(super) pages: Vec<PageNo>,
     /// The rest of its list of sets, after those in its [`End`], with their users.
     more_sets: Vec<(SetId, u32)>,
 }

@@ -172,6 +172,7 @@ impl Partition {
             if let Some(ix) = targets[i] {
                 prefetch(&devices.cells.hot, ix.0 as usize);
                 prefetch(&devices.cells.ends, ix.0 as usize);
+                prefetch(&devices.cells.buckets, ix.0 as usize);
             }
         }
         for ix in targets.into_iter().flatten() {
