@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hexcast::domain::MaxAge;
+use hexcast::domain::{EventTime, MaxAge, PingRow};
 use hexcast::engine::{Order, Output, Partition, PartitionConfig, PingClock};
 use hexcast::limits::{CLOCK_SKEW_MS, SCAN_SLICE_DEVICES};
 
@@ -38,6 +38,8 @@ pub struct Watched {
     pub longest: Longest,
     /// Matches that came out.
     pub matches: u64,
+    /// Pings taken.
+    pub pings: u64,
     /// Orders given.
     orders: u64,
 }
@@ -52,6 +54,7 @@ impl Watched {
             on_scans: Spent::default(),
             longest: Longest::default(),
             matches: 0,
+            pings: 0,
             orders: 0,
         }
     }
@@ -60,7 +63,7 @@ impl Watched {
     pub fn reset(&mut self) {
         (self.on_pings, self.on_scans) = Default::default();
         self.longest = Longest::default();
-        self.matches = 0;
+        (self.matches, self.pings) = (0, 0);
     }
 
     fn taken(&mut self) -> u64 {
@@ -70,14 +73,20 @@ impl Watched {
         count
     }
 
+    /// One batch, whose rows count from `base`, at the server's time `now`.
+    pub fn batch(&mut self, base: EventTime, now: EventTime, rows: &[PingRow]) {
+        let clock = PingClock::Wall { now, skew_ms: CLOCK_SKEW_MS };
+        let (_, spent) = Spent::on(|| self.partition.pings(clock, base, rows, &mut self.out));
+        self.pings += rows.len() as u64;
+        self.on_pings += spent;
+        self.longest.batch = self.longest.batch.max(spent.cpu);
+        self.taken();
+    }
+
     /// All batches of a chunk; after each, `between` may do other work.
-    pub fn pings(&mut self, chunk: &Chunk, mut between: impl FnMut(&mut Self, hexcast::domain::EventTime)) {
+    pub fn pings(&mut self, chunk: &Chunk, mut between: impl FnMut(&mut Self, EventTime)) {
         for (base, now, rows) in chunk.batches() {
-            let clock = PingClock::Wall { now, skew_ms: CLOCK_SKEW_MS };
-            let (_, spent) = Spent::on(|| self.partition.pings(clock, base, rows, &mut self.out));
-            self.on_pings += spent;
-            self.longest.batch = self.longest.batch.max(spent.cpu);
-            self.taken();
+            self.batch(base, now, rows);
             between(self, now);
         }
     }

@@ -1,5 +1,7 @@
 //! A country's pings in batches, as the wire would bring them.
 
+use std::sync::Arc;
+
 use country::{Country, Point, Shares, Turns};
 use hexcast::domain::{EventTime, PingRow};
 use zerocopy::byteorder::little_endian::{I32, U32, U64};
@@ -36,18 +38,27 @@ impl Chunk {
 }
 
 /// Which devices there are, how they move, and whose turn it is.
+#[derive(Clone)]
 pub struct World {
     country: Country,
     seed: u64,
     turns: Turns,
     /// Where not every device of the country takes part: those that do.
-    chosen: Option<Vec<u32>>,
+    chosen: Option<Arc<[u32]>>,
+    /// When the first turn is.
+    start: EventTime,
 }
 
 impl World {
     /// Devices `0..devices` of a country, in a random order of each minute.
     pub fn new(seed: u64, devices: u64, shares: Shares) -> Self {
-        Self { country: Country::new(seed, shares), seed, turns: Turns::new(devices), chosen: None }
+        Self {
+            country: Country::new(seed, shares),
+            seed,
+            turns: Turns::new(devices),
+            chosen: None,
+            start: START,
+        }
     }
 
     /// So many devices of a country that all live within a circle and stay at home.
@@ -63,6 +74,11 @@ impl World {
         self.country = Country::new(self.seed, shares);
     }
 
+    /// The same devices, later.
+    pub fn later(self, ms: i64) -> Self {
+        Self { start: self.now().plus_ms(ms), turns: Turns::new(self.turns.devices()), ..self }
+    }
+
     /// The country.
     pub fn country(&self) -> &Country {
         &self.country
@@ -71,7 +87,7 @@ impl World {
     /// The time of the last ping that was made.
     pub fn now(&self) -> EventTime {
         let mut turns = self.turns;
-        START.plus_ms(turns.take(ROUND_MS).1 as i64)
+        self.start.plus_ms(turns.take(ROUND_MS).1 as i64)
     }
 
     /// Makes the next `count` pings of the devices that `takes` takes, in place of what is in
@@ -87,7 +103,7 @@ impl World {
             if takes(id) {
                 if chunk.rows.len().is_multiple_of(BATCH) {
                     base_ms = ms;
-                    chunk.times.push((START.plus_ms(ms as i64), START));
+                    chunk.times.push((self.start.plus_ms(ms as i64), START));
                 }
                 let at = self.country.at(i, ms);
                 chunk.rows.push(PingRow {
@@ -101,7 +117,7 @@ impl World {
             if (chunk.rows.len().is_multiple_of(BATCH) || turn + 1 == count)
                 && let Some(last) = chunk.times.last_mut()
             {
-                last.1 = START.plus_ms(last_ms as i64);
+                last.1 = self.start.plus_ms(last_ms as i64);
             }
         }
     }

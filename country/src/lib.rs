@@ -79,6 +79,7 @@ impl Point {
 }
 
 /// The devices of a country.
+#[derive(Clone)]
 pub struct Country {
     seed: u64,
     /// Below the first of 65,536: still; below the second: walks; below the third: drives.

@@ -43,6 +43,7 @@ impl Place {
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct Tables {
     pub(crate) cities: Vec<City>,
     /// The cities, then the villages around each.

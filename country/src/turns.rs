@@ -29,6 +29,11 @@ impl Turns {
         turns
     }
 
+    /// How many devices take turns.
+    pub fn devices(&self) -> u64 {
+        self.devices
+    }
+
     /// Turns taken so far.
     pub fn taken(&self) -> u64 {
         self.taken

@@ -5,6 +5,7 @@
 //! the time at which a batch should have been sent, so that a server which stalls its senders
 //! does not look fast (no coordinated omission).
 
+mod alert;
 mod crowd;
 mod engine;
 mod machine;
@@ -33,6 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Alert(alert::AlertArgs),
     /// List the built-in scenarios.
     Scenarios,
     /// Runs an engine on loopback with the certificates in a directory, until its standard input
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Alert(args) => alert::run(&args),
         Command::Scenarios => scenario::print_all(),
         Command::Engine { pki } => engine::serve(&pki),
     };

@@ -28,6 +28,8 @@ pub(crate) struct Received {
     /// By alert and stage; those told on entry are not among them.
     pub(crate) stages: BTreeMap<(AlertId, u8), Arrived>,
     pub(crate) entered: u64,
+    /// Devices told of a cancellation.
+    cancelled: BTreeMap<AlertId, u64>,
     ended: Option<String>,
 }
 
@@ -59,6 +61,33 @@ impl Partner {
         }
         self.reading.abort();
         Ok(std::mem::take(&mut *self.received()))
+    }
+
+    /// Waits until so many matches of an alert's first stage have come.
+    pub(crate) async fn stage(&mut self, id: &str, matches: u64) -> anyhow::Result<Arrived> {
+        let key = (AlertId::from(id), 0);
+        self.until(|received| received.stages.get(&key).copied().filter(|arrived| arrived.matched >= matches))
+            .await
+    }
+
+    /// Waits until so many devices' matches of an alert's cancellation have come.
+    pub(crate) async fn cancelled(&mut self, id: &str, matches: u64) -> anyhow::Result<()> {
+        let id = AlertId::from(id);
+        self.until(|received| received.cancelled.get(&id).filter(|count| **count >= matches).map(|_| ()))
+            .await
+    }
+
+    async fn until<T>(&mut self, enough: impl Fn(&Received) -> Option<T>) -> anyhow::Result<T> {
+        loop {
+            self.next.borrow_and_update();
+            if let Some(found) = enough(&self.received()) {
+                return Ok(found);
+            }
+            if self.next.changed().await.is_err() {
+                let why = self.received().ended.take().unwrap_or_default();
+                bail!("the partner's subscription ended: {why}");
+            }
+        }
     }
 
     fn received(&self) -> MutexGuard<'_, Received> {
@@ -99,7 +128,11 @@ impl Received {
                 arrived.last = now;
             }
             Cause::Enter => self.entered += matches,
-            Cause::Update | Cause::Sighting | Cause::Cancel => {}
+            Cause::Cancel => {
+                let Some(id) = self.names.get(&found.alert) else { return };
+                *self.cancelled.entry(id.clone()).or_default() += matches;
+            }
+            Cause::Update | Cause::Sighting => {}
         }
     }
 }

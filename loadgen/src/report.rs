@@ -31,6 +31,10 @@ pub(crate) struct Report {
     pub(crate) bytes_per_device: Option<f64>,
     /// The engine's processor time during the run.
     pub(crate) cpu_seconds: Option<f64>,
+    /// The load generator's own processor time during the run: what sending and receiving cost.
+    pub(crate) own_cpu_seconds: Option<f64>,
+    /// Sessions that sent pings.
+    pub(crate) sessions: u32,
     pub(crate) machine: String,
 }
 
@@ -121,7 +125,17 @@ impl Report {
         if let (Some(rss), Some(each), Some(cpu)) = (self.rss_bytes, self.bytes_per_device, self.cpu_seconds)
         {
             line("engine's memory", format!("{} MiB, {each:.0} bytes a device", grouped(rss >> 20)));
-            line("engine's processor", format!("{cpu:.1} s"));
+            let own = self.own_cpu_seconds.unwrap_or_default();
+            let each = |seconds: f64| 1e9 * seconds / self.pings_acked.max(1) as f64;
+            line(
+                "processor",
+                format!(
+                    "engine {cpu:.1} s ({:.0} ns a ping), {} sessions here {own:.1} s ({:.0} ns a ping)",
+                    each(cpu),
+                    self.sessions,
+                    each(own)
+                ),
+            );
         }
         line("machine", self.machine.clone());
         text
@@ -129,7 +143,7 @@ impl Report {
 }
 
 /// A whole number with commas between its thousands.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -11,10 +12,12 @@ use hexcast::client::{Client, Control};
 use hexcast::domain::{CancelReason, EventTime, format_duration};
 use serde_json::{Value, json};
 
-use crate::crowd::{City, Crowd};
+use country::City;
+
+use crate::crowd::Crowd;
 use crate::engine::Engine;
 use crate::machine;
-use crate::operator::{self, Pace};
+use crate::operator::{self, Pace, Until};
 use crate::partner::{Partner, Received};
 use crate::report::{AlertReport, Percentiles, Report, StageReport};
 use crate::scenario::{Raised, Scenario};
@@ -22,8 +25,6 @@ use crate::scenario::{Raised, Scenario};
 /// Where the last stage of an alert stands at the latest, as a share of the run: its matches
 /// still arrive within it.
 const LAST_STAGE_AT: f64 = 0.85;
-/// Radius of a standing alert, km.
-const STANDING_RADIUS_KM: f64 = 5.0;
 
 /// Runs a scenario against a server, or against an engine of its own on loopback.
 ///
@@ -36,15 +37,8 @@ pub(crate) struct RunArgs {
     /// A built-in scenario (see `loadgen scenarios`) or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "country")]
     scenario: String,
-    /// A running server; without it, an engine is started on loopback.
-    #[arg(long, value_name = "ADDR")]
-    server: Option<SocketAddr>,
-    /// With --server: the directory of certificates; operator, partner and authority are used.
-    #[arg(long, value_name = "DIR", env = "HEXCAST_PKI", default_value = "hexcast-data/pki")]
-    pki: PathBuf,
-    /// The namespace.
-    #[arg(long, value_name = "NS", default_value = "default")]
-    namespace: String,
+    #[command(flatten)]
+    place: Place,
     /// Devices.
     #[arg(long, value_name = "N", default_value_t = 1_000_000,
           value_parser = clap::value_parser!(u32).range(1..=200_000_000))]
@@ -68,9 +62,54 @@ pub(crate) struct RunArgs {
     json: Option<PathBuf>,
 }
 
+/// Where the server is, and how it is spoken to.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// A running server; without it, an engine is started on loopback.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) server: Option<SocketAddr>,
+    /// With --server: the directory of certificates; operator, partner and authority are used.
+    #[arg(long, value_name = "DIR", env = "HEXCAST_PKI", default_value = "hexcast-data/pki")]
+    pub(crate) pki: PathBuf,
+    /// The namespace.
+    #[arg(long, value_name = "NS", default_value = "default")]
+    pub(crate) namespace: String,
+    /// Connections that send pings.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
+    connections: u32,
+    /// Sessions of each connection that send pings, a share of the devices each.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    streams: u32,
+}
+
+impl Place {
+    /// The server's address and the certificates.
+    pub(crate) fn of(&self, engine: Option<&Engine>) -> anyhow::Result<(SocketAddr, PathBuf)> {
+        match (engine, self.server) {
+            (Some(engine), _) => Ok((engine.address, engine.pki())),
+            (None, Some(server)) => Ok((server, self.pki.clone())),
+            (None, None) => anyhow::bail!("no server"),
+        }
+    }
+
+    /// Connections that send pings.
+    pub(crate) async fn operators(&self, server: SocketAddr, pki: &Path) -> anyhow::Result<Vec<Arc<Client>>> {
+        let mut operators = Vec::new();
+        for _ in 0..self.connections {
+            operators.push(Arc::new(Client::connect(server, pki, "operator").await?));
+        }
+        Ok(operators)
+    }
+
+    /// Sessions that send pings.
+    pub(crate) fn sessions(&self) -> u32 {
+        self.connections * self.streams
+    }
+}
+
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let scenario = Scenario::find(&args.scenario)?;
-    let engine = if args.server.is_none() { Some(Engine::start()?) } else { None };
+    let engine = if args.place.server.is_none() { Some(Engine::start()?) } else { None };
     let report = tokio::runtime::Runtime::new()?.block_on(play(args, &scenario, engine.as_ref()))?;
     drop(engine);
     let stdout = Path::new("-");
@@ -89,29 +128,25 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
 }
 
 async fn play(args: &RunArgs, scenario: &Scenario, engine: Option<&Engine>) -> anyhow::Result<Report> {
-    let (server, pki) = match (engine, args.server) {
-        (Some(engine), _) => (engine.address, engine.pki()),
-        (None, Some(server)) => (server, args.pki.clone()),
-        (None, None) => anyhow::bail!("no server"),
-    };
-    let namespace = args.namespace.as_str();
-    let connect = async |name: &str| Client::connect(server, &pki, name).await;
-    let (operator, partner, authority) =
-        (connect("operator").await?, connect("partner").await?, connect("authority").await?);
+    let (server, pki) = args.place.of(engine)?;
+    let namespace = args.place.namespace.as_str();
+    let operators = args.place.operators(server, &pki).await?;
+    let partner = Client::connect(server, &pki, "partner").await?;
+    let authority = Client::connect(server, &pki, "authority").await?;
     let mut control = authority.control().await?;
-    let mut crowd = Crowd::new(args.devices, args.seed, scenario)?;
+    let crowds = Crowd::shares(args.devices, args.seed, scenario, args.place.sessions());
+    let cities = crowds.first().map(|crowd| crowd.cities().to_vec()).unwrap_or_default();
     let reading = Partner::start(&partner, namespace).await?;
     let run_id = machine::now().0;
 
     let pid = engine.map(Engine::pid);
     let rss_before = pid.and_then(machine::rss_bytes);
-    let all = u64::from(args.devices);
-    operator::send(&operator, namespace, &mut crowd, Pace::Max, |_, pings| pings >= all).await?;
+    let (_, crowds) = operator::send(&operators, namespace, crowds, Pace::Max, Until::Round).await?;
     let rss_known = pid.and_then(machine::rss_bytes);
     let mut standing = Vec::new();
-    for (number, city) in (0..scenario.standing).zip(crowd.cities().all.iter().cycle()) {
+    for (number, city) in (0..scenario.standing).zip(cities.iter().step_by(7).cycle()) {
         let id = format!("loadgen-{run_id}-standing-{number}");
-        let alert = draft(&id, city, &[json!({"after": "0s", "radius_km": STANDING_RADIUS_KM})]);
+        let alert = draft(&id, city, &[json!({"after": "0s", "radius_km": scenario.standing_km})]);
         control.publish(&alert, None).await?;
         standing.push(id);
     }
@@ -121,16 +156,18 @@ async fn play(args: &RunArgs, scenario: &Scenario, engine: Option<&Engine>) -> a
         .zip(1..)
         .map(|(raised, number)| {
             let id = format!("loadgen-{run_id}-{number}");
-            Plan::new(id, raised, crowd.cities().named(&raised.city)?, args.seconds)
+            Plan::new(id, raised, named(&cities, &raised.city)?, args.seconds)
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
 
-    let cpu_before = pid.and_then(machine::cpu_seconds);
+    let own = std::process::id();
+    let cpu = || (pid.and_then(machine::cpu_seconds), machine::cpu_seconds(own));
+    let cpu_before = cpu();
     let pace = if args.max { Pace::Max } else { Pace::Rate(args.rate) };
     let until = Duration::from_secs(args.seconds.into());
-    let sending = operator::send(&operator, namespace, &mut crowd, pace, |since, _| since >= until);
-    let (sent, raised) = tokio::try_join!(sending, raise(&mut control, plans))?;
-    let cpu_after = pid.and_then(machine::cpu_seconds);
+    let sending = operator::send(&operators, namespace, crowds, pace, Until::Time(until));
+    let ((sent, _), raised) = tokio::try_join!(sending, raise(&mut control, plans))?;
+    let cpu_after = cpu();
 
     let received = reading.finish(&partner, namespace).await?;
     for id in raised.iter().map(|raised| &raised.plan.id).chain(&standing) {
@@ -155,17 +192,19 @@ async fn play(args: &RunArgs, scenario: &Scenario, engine: Option<&Engine>) -> a
         entered: received.entered,
         rss_bytes,
         bytes_per_device: growth.map(|growth| growth / f64::from(args.devices)),
-        cpu_seconds: cpu_after.zip(cpu_before).map(|(after, before)| after - before),
+        cpu_seconds: cpu_after.0.zip(cpu_before.0).map(|(after, before)| after - before),
+        own_cpu_seconds: cpu_after.1.zip(cpu_before.1).map(|(after, before)| after - before),
+        sessions: args.place.sessions(),
         machine: machine::describe(),
     };
-    for client in [operator, partner, authority] {
+    for client in operators.into_iter().filter_map(Arc::into_inner).chain([partner, authority]) {
         client.close().await;
     }
     Ok(report)
 }
 
 /// An alert's JSON.
-fn draft(id: &str, city: &City, stages: &[Value]) -> String {
+pub(crate) fn draft(id: &str, city: &City, stages: &[Value]) -> String {
     let expires = machine::now().plus_ms(24 * 3_600_000);
     json!({
         "id": id,
@@ -176,6 +215,12 @@ fn draft(id: &str, city: &City, stages: &[Value]) -> String {
         "headline": format!("load test around {}", city.name),
     })
     .to_string()
+}
+
+/// A city by its name.
+pub(crate) fn named<'a>(cities: &'a [City], name: &str) -> anyhow::Result<&'a City> {
+    let found = cities.iter().find(|city| city.name == name);
+    found.with_context(|| format!("no city is named {name}: see examples/data/cities_cn.csv"))
 }
 
 /// An alert to raise.

@@ -26,9 +26,12 @@ pub(crate) struct Scenario {
     /// How many are somewhere else at every ping.
     #[serde(default)]
     pub(crate) teleport: f64,
-    /// Small alerts that stand all the time, in as many cities.
+    /// Alerts that stand all the time, in as many cities.
     #[serde(default)]
     pub(crate) standing: u32,
+    /// Their radius, km.
+    #[serde(default = "standing_km")]
+    pub(crate) standing_km: f64,
     /// Alerts that are raised during the run.
     #[serde(default)]
     pub(crate) alerts: Vec<Raised>,
@@ -44,6 +47,11 @@ pub(crate) struct Raised {
     pub(crate) city: String,
     /// The stages, spread over the rest of the run, at least a second apart.
     pub(crate) radii_km: Vec<f64>,
+}
+
+/// Radius of a standing alert unless a scenario says otherwise, km.
+fn standing_km() -> f64 {
+    5.0
 }
 
 const NAMES: [&str; 5] = ["country", "still", "teleport", "rush", "many-alerts"];
@@ -92,7 +100,8 @@ impl Scenario {
             walk,
             drive,
             teleport,
-            standing: if name == "many-alerts" { 200 } else { 0 },
+            standing: if name == "many-alerts" { 200 } else { 10 },
+            standing_km: if name == "many-alerts" { standing_km() } else { 100.0 },
             alerts: vec![raised(0.1, "Nanjing"), raised(0.3, "Chengdu")],
         })
     }

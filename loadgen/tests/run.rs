@@ -31,6 +31,8 @@ fn a_small_run_reports_what_was_promised() {
         "rss_bytes",
         "bytes_per_device",
         "cpu_seconds",
+        "own_cpu_seconds",
+        "sessions",
         "machine",
     ] {
         assert!(report.get(key).is_some_and(|value| !value.is_null()), "{key}");
@@ -64,6 +66,19 @@ fn as_fast_as_acknowledged_teleports_under_standing_alerts() {
     assert_eq!(report["pings_acked"], report["pings_sent"]);
     assert!(report["entered"].as_u64().unwrap() > 0);
     assert!(report["alerts"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn an_alert_is_timed_to_the_last_of_the_matches_that_the_server_foretold() {
+    let args = ["alert", "--devices", "20000", "--matches", "2000", "--rounds", "2"];
+    let done = Command::new(env!("CARGO_BIN_EXE_loadgen")).args(args).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let text = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(text.matches(" matches: first after ").count(), 2, "{text}");
+    let matched: u32 =
+        text.lines().nth(2).unwrap().split(' ').next().unwrap().replace(',', "").parse().unwrap();
+    assert!((1_600..2_400).contains(&matched), "{text}");
+    assert!(text.contains("last match: median "), "{text}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use h3o::{CellIndex, Resolution};
 
 use super::rows::{PageNo, Row};
 use super::scan::PartSet;
-use super::sets::{LocalSet, SetId, Sets};
+use super::sets::{LOCAL_SETS_MAX, LocalSet, SetId, Sets};
 use super::standing::{Alert, Standing};
 use crate::domain::{AlertNo, EventTime, Position};
 use crate::geo::{CellBound, CellClass, Decider, Decision, HexKey, SameCell, Spot, cell_of};
@@ -112,16 +112,23 @@ impl Hot {
     }
 }
 
-/// Where a bucket ends: what moves of devices read and write of it.
+/// Where a bucket ends, and its first notified sets: what moves of devices read and write.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 pub(super) struct End {
     /// Rows.
     pub(super) len: u32,
     /// The last page, where there are rows.
     pub(super) page: PageNo,
-    /// The first of the bucket's list of sets, or `UNUSED`.
-    set: SetId,
+    /// The first sets of the bucket's list, each `UNUSED` or a set, and how many rows have it.
+    sets: [SetId; SETS_AT_END],
+    users: [u32; SETS_AT_END],
 }
+
+/// Sets of a bucket's list that stand in its end; most buckets have no more.
+const SETS_AT_END: usize = 6;
+
+const _: () = assert!(size_of::<End>() == 64);
 
 #[derive(Debug)]
 pub(super) struct Bucket {
@@ -136,18 +143,11 @@ pub(super) struct Bucket {
     pub(super) over: Vec<Over>,
     /// Alerts that have changed, and whose parts here are not yet worked out.
     pub(super) unlaid: Vec<AlertNo>,
-    /// The notified sets of its rows, by their numbers here. Change it by `Cells::set_at` only.
-    sets: Vec<SetId>,
-    /// Length of `sets` at which those without a row are sought.
-    pub(super) sets_full: u32,
+    /// The rest of its list of sets, after those in its [`End`], with their users.
+    more_sets: Vec<(SetId, u32)>,
 }
 
 impl Bucket {
-    /// The notified sets of its rows, by their numbers here.
-    pub(super) fn sets(&self) -> &[SetId] {
-        &self.sets
-    }
-
     fn range_of(&self, alert: AlertNo) -> Range<usize> {
         let start = self.over.partition_point(|o| o.alert < alert);
         start..start + self.over[start..].partition_point(|o| o.alert == alert)
@@ -342,7 +342,7 @@ impl Cells {
         // Resolution 5 has 2,016,842 cells; with three classes the index fits in 32 bits.
         let ix = BucketIx(self.buckets.len() as u32);
         self.hot.push(Hot { same: SameCell::NEVER, class, quiet: u64::MAX, base_ms: base.0 });
-        self.ends.push(End { len: 0, page: PageNo::default(), set: SetId::UNUSED });
+        self.ends.push(End { len: 0, page: PageNo::default(), sets: [SetId::UNUSED; SETS_AT_END], users: [0; SETS_AT_END] });
         self.buckets.push(Bucket {
             cell,
             bound: CellBound::wide(cell, RADIUS_M_MAX),
@@ -351,8 +351,7 @@ impl Cells {
             pages: Vec::new(),
             over: Vec::new(),
             unlaid: Vec::new(),
-            sets: Vec::new(),
-            sets_full: SETS_FULL_FIRST,
+            more_sets: Vec::new(),
         });
         ix
     }
@@ -488,24 +487,44 @@ impl Cells {
         } else if bucket.over.is_empty() {
             u64::MAX
         } else {
-            let numbers = 0..bucket.sets.len().min(63);
-            numbers.filter(|n| told_all(bucket, bucket.sets[*n], sets)).fold(0, |bits, n| bits | 1 << n)
+            let told = self.sets_of(ix).take(63).filter(|(_, set)| told_all(bucket, *set, sets));
+            told.fold(0, |bits, (local, _)| bits | 1 << local.0)
         };
         self.hot[ix.0 as usize].quiet = quiet;
+    }
+
+    /// A bucket's list of sets.
+    pub(super) fn sets_of(&self, ix: BucketIx) -> impl Iterator<Item = (LocalSet, SetId)> {
+        let first = self.ends[ix.0 as usize].sets.iter();
+        let more = self.buckets[ix.0 as usize].more_sets.iter().map(|(set, _)| set);
+        first.chain(more).zip(0..).map(|(set, n)| (LocalSet(n), *set))
+    }
+
+    /// The set of a number in a bucket's list.
+    #[inline]
+    pub(super) fn set(&self, ix: BucketIx, local: LocalSet) -> SetId {
+        let n = usize::from(local.0);
+        match self.ends[ix.0 as usize].sets.get(n) {
+            Some(set) => *set,
+            None => self.buckets[ix.0 as usize].more_sets[n - SETS_AT_END].0,
+        }
     }
 
     /// Puts a set into a bucket's list, at a place in it or at its end; returns what was there.
     pub(super) fn set_at(&mut self, ix: BucketIx, local: LocalSet, set: SetId, sets: &Sets) -> SetId {
         let bucket = &mut self.buckets[ix.0 as usize];
         let n = usize::from(local.0);
-        if n == bucket.sets.len() {
-            bucket.sets.push(SetId::UNUSED);
-        }
-        let old = std::mem::replace(&mut bucket.sets[n], set);
-        if n == 0 {
-            self.ends[ix.0 as usize].set = set;
-        }
-        if !bucket.over.is_empty() && bucket.unlaid.is_empty() && n < 63 {
+        let place = match self.ends[ix.0 as usize].sets.get_mut(n) {
+            Some(place) => place,
+            None => {
+                if n - SETS_AT_END == bucket.more_sets.len() {
+                    bucket.more_sets.push((SetId::UNUSED, 0));
+                }
+                &mut bucket.more_sets[n - SETS_AT_END].0
+            }
+        };
+        let old = std::mem::replace(place, set);
+        if self.hot[ix.0 as usize].quiet != u64::MAX && bucket.unlaid.is_empty() && n < 63 {
             let told = told_all(bucket, set, sets);
             let quiet = &mut self.hot[ix.0 as usize].quiet;
             *quiet = *quiet & !(1 << n) | u64::from(told) << n;
@@ -513,21 +532,55 @@ impl Cells {
         old
     }
 
-    /// A set's number in a bucket's list, if it is there.
+    /// A row of this bucket gets a set: its number in the list, where it has room.
     #[inline]
-    pub(super) fn find_set(&self, ix: BucketIx, set: SetId) -> Option<LocalSet> {
-        if self.ends[ix.0 as usize].set == set {
-            return Some(LocalSet(0));
+    pub(super) fn use_set(&mut self, ix: BucketIx, set: SetId, sets: &mut Sets) -> Option<LocalSet> {
+        let end = &mut self.ends[ix.0 as usize];
+        if let Some(n) = end.sets.iter().position(|held| *held == set) {
+            end.users[n] += 1;
+            return Some(LocalSet(n as u16));
         }
-        self.buckets[ix.0 as usize].sets.iter().position(|held| *held == set).map(|n| LocalSet(n as u16))
+        let local = self.find_or_add(ix, set, sets)?;
+        *self.users_of(ix, local) += 1;
+        Some(local)
     }
 
-    /// The set of a number in a bucket's list.
+    #[inline(never)]
+    fn find_or_add(&mut self, ix: BucketIx, set: SetId, sets: &mut Sets) -> Option<LocalSet> {
+        let more = &self.buckets[ix.0 as usize].more_sets;
+        if let Some(n) = more.iter().position(|(held, _)| *held == set) {
+            return Some(LocalSet((n + SETS_AT_END) as u16));
+        }
+        let end = SETS_AT_END + more.len();
+        let unused = self.sets_of(ix).find(|(_, held)| *held == SetId::UNUSED).map(|(local, _)| local);
+        let local = match unused {
+            Some(local) => local,
+            None if end >= LOCAL_SETS_MAX => return None,
+            None => LocalSet(end as u16),
+        };
+        sets.keep(set);
+        self.set_at(ix, local, set, sets);
+        Some(local)
+    }
+
     #[inline]
-    pub(super) fn set(&self, ix: BucketIx, local: LocalSet) -> SetId {
-        match local.0 {
-            0 => self.ends[ix.0 as usize].set,
-            n => self.buckets[ix.0 as usize].sets[usize::from(n)],
+    fn users_of(&mut self, ix: BucketIx, local: LocalSet) -> &mut u32 {
+        let n = usize::from(local.0);
+        if n < SETS_AT_END {
+            &mut self.ends[ix.0 as usize].users[n]
+        } else {
+            &mut self.buckets[ix.0 as usize].more_sets[n - SETS_AT_END].1
+        }
+    }
+
+    /// A row of this bucket that has a set of its list gives it up.
+    #[inline]
+    pub(super) fn unuse_set(&mut self, ix: BucketIx, local: LocalSet, sets: &mut Sets) {
+        let users = self.users_of(ix, local);
+        *users -= 1;
+        if *users == 0 {
+            let old = self.set_at(ix, local, SetId::UNUSED, sets);
+            sets.drop(old);
         }
     }
 
@@ -543,10 +596,6 @@ impl Cells {
 fn number(key: HexKey, class: AccuracyClass) -> u32 {
     key.get() << 2 | u32::from(class.0)
 }
-
-/// Length of a bucket's list of sets at which it is first looked through.
-/// In tests few, so that it happens.
-pub(super) const SETS_FULL_FIRST: u32 = if cfg!(test) { 3 } else { 32 };
 
 fn told_all(bucket: &Bucket, set: SetId, sets: &Sets) -> bool {
     set == SetId::UNUSED || bucket.over.iter().all(|over| sets.has(set, over.alert))

@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use super::cells::{BucketIx, Cells};
 use super::index::{Hash, Index, RowNo};
 use super::rows::{PAGE_ROWS, Row, Rows, Seen, WINDOW_MS};
-use super::sets::{LOCAL_SETS_MAX, LocalSet, SetId, Sets};
+use super::sets::{LocalSet, SetId, Sets};
 use crate::domain::{AlertNo, EventTime, Ping};
 
 /// Pages that a batch may move to give memory back.
@@ -105,70 +105,26 @@ impl Devices {
         !self.spilled.is_empty()
     }
 
-    /// A set's number in a bucket's list; `None` where the list is full.
-    pub(super) fn local(&mut self, ix: BucketIx, set: SetId) -> Option<LocalSet> {
-        self.cells.find_set(ix, set).or_else(|| self.add_set(ix, set))
-    }
-
-    #[cold]
-    fn add_set(&mut self, ix: BucketIx, set: SetId) -> Option<LocalSet> {
-        let bucket = self.cells.bucket(ix);
-        if bucket.sets().len() >= bucket.sets_full as usize {
-            self.drop_unused_sets(ix);
-        }
-        let sets = self.cells.bucket(ix).sets();
-        let unused = sets.iter().position(|held| *held == SetId::UNUSED);
-        let n = match unused {
-            Some(n) => n,
-            None if sets.len() >= LOCAL_SETS_MAX => return None,
-            None => sets.len(),
-        };
-        let local = LocalSet(n as u16);
-        let set = self.sets.keep(set);
-        self.cells.set_at(ix, local, set, &self.sets);
-        Some(local)
-    }
-
-    fn drop_unused_sets(&mut self, ix: BucketIx) {
-        let bucket = self.cells.bucket(ix);
-        let mut used = vec![false; bucket.sets().len()];
-        let mut left = self.cells.rows(ix);
-        for page in &bucket.pages {
-            for row in self.rows.page(*page, left.min(PAGE_ROWS)) {
-                if let Some(used) = used.get_mut(usize::from(row.set().0)) {
-                    *used = true;
-                }
-            }
-            left = left.saturating_sub(PAGE_ROWS);
-        }
-        for (n, used) in used.iter().enumerate() {
-            let local = LocalSet(n as u16);
-            if !used && self.cells.set(ix, local) != SetId::UNUSED {
-                let old = self.cells.set_at(ix, local, SetId::UNUSED, &self.sets);
-                self.sets.drop(old);
-            }
-        }
-        let in_use = used.iter().filter(|used| **used).count() as u32;
-        let full = (2 * in_use).clamp(super::cells::SETS_FULL_FIRST, LOCAL_SETS_MAX as u32);
-        self.cells.bucket_mut(ix).sets_full = full;
-    }
-
-    /// Gives a row of this bucket the number of a set.
-    fn hold_set(&mut self, ix: BucketIx, device: u64, set: SetId) -> LocalSet {
-        self.local(ix, set).unwrap_or_else(|| {
+    /// Gives a row of this bucket a set.
+    #[inline]
+    fn use_set(&mut self, ix: BucketIx, device: u64, set: SetId) -> LocalSet {
+        self.cells.use_set(ix, set, &mut self.sets).unwrap_or_else(|| {
             let kept = self.sets.keep(set);
-            if let Some(before) = self.spilled.insert(device, kept) {
-                self.sets.drop(before);
-            }
+            self.spilled.insert(device, kept);
             LocalSet::SPILLED
         })
     }
 
-    fn let_set_go(&mut self, row: Row) {
-        if row.set() == LocalSet::SPILLED
-            && let Some(set) = self.spilled.remove(&row.device)
-        {
-            self.sets.drop(set);
+    /// A row of this bucket gives its set up.
+    #[inline]
+    fn unuse_set(&mut self, ix: BucketIx, row: Row) {
+        match row.set() {
+            LocalSet::SPILLED => {
+                if let Some(set) = self.spilled.remove(&row.device) {
+                    self.sets.drop(set);
+                }
+            }
+            local => self.cells.unuse_set(ix, local, &mut self.sets),
         }
     }
 
@@ -176,9 +132,18 @@ impl Devices {
     pub(super) fn notify(&mut self, ix: BucketIx, no: RowNo, alert: AlertNo) {
         let row = self.rows.row(no);
         let set = self.sets.with(self.set_of(ix, row), alert);
-        self.let_set_go(row);
-        let local = self.hold_set(ix, row.device, set);
+        self.unuse_set(ix, row);
+        let local = self.use_set(ix, row.device, set);
         self.sets.drop(set);
+        self.rows.write(no, row.with_set(local));
+    }
+
+    /// A row gets the set that another row of its bucket has.
+    pub(super) fn share_set(&mut self, ix: BucketIx, no: RowNo, like: RowNo) {
+        let row = self.rows.row(no);
+        let set = self.set_of(ix, self.rows.row(like));
+        self.unuse_set(ix, row);
+        let local = self.use_set(ix, row.device, set);
         self.rows.write(no, row.with_set(local));
     }
 
@@ -261,14 +226,14 @@ impl Devices {
         }
         let row = self.rows.row(no);
         let set = self.sets.keep(self.set_of(from, row));
-        self.let_set_go(row);
+        self.unuse_set(from, row);
         if row.time() == 0 {
             self.times.remove(&row.device);
         }
         let seen = Seen {
             time: self.hold_time(to, row.device, ping.at),
             accuracy_m: ping.accuracy_m,
-            set: self.hold_set(to, row.device, set),
+            set: self.use_set(to, row.device, set),
         };
         self.sets.drop(set);
         let moved = row.with_ping(ping.position.lat_e7(), ping.position.lon_e7(), seen);
@@ -287,7 +252,7 @@ impl Devices {
         let seen = Seen {
             time: self.hold_time(ix, device, ping.at),
             accuracy_m: ping.accuracy_m,
-            set: self.hold_set(ix, device, SetId::EMPTY),
+            set: self.use_set(ix, device, SetId::EMPTY),
         };
         let row = Row::of(device);
         let row = row.with_ping(ping.position.lat_e7(), ping.position.lon_e7(), seen);
@@ -299,7 +264,7 @@ impl Devices {
     /// Forgets a device for good. Says whether another row took its place.
     pub(super) fn remove(&mut self, ix: BucketIx, no: RowNo) -> bool {
         let row = self.rows.row(no);
-        self.let_set_go(row);
+        self.unuse_set(ix, row);
         if row.time() == 0 {
             self.times.remove(&row.device);
         }
@@ -310,13 +275,13 @@ impl Devices {
     /// An alert was cancelled and has nothing more to tell: it is taken out of all sets.
     pub(super) fn forget_alert(&mut self, alert: AlertNo) {
         for ix in (0..self.cells.len()).map(|ix| BucketIx(ix as u32)) {
-            for n in 0..self.cells.bucket(ix).sets().len() {
-                let (local, set) = (LocalSet(n as u16), self.cells.bucket(ix).sets()[n]);
-                if set != SetId::UNUSED && self.sets.has(set, alert) {
-                    let without = self.sets.without(set, alert);
-                    self.cells.set_at(ix, local, without, &self.sets);
-                    self.sets.drop(set);
-                }
+            let held = |cells: &Cells, sets: &Sets| {
+                cells.sets_of(ix).find(|(_, set)| *set != SetId::UNUSED && sets.has(*set, alert))
+            };
+            while let Some((local, set)) = held(&self.cells, &self.sets) {
+                let without = self.sets.without(set, alert);
+                self.cells.set_at(ix, local, without, &self.sets);
+                self.sets.drop(set);
             }
         }
         for set in self.spilled.values_mut() {

@@ -26,7 +26,7 @@ const INDEX_AHEAD: usize = 64;
 /// Pings between finding a ping's row and its turn.
 const ROWS_AHEAD: usize = 40;
 /// Pings between asking for what a row's bucket says and the ping's turn.
-const HOT_AHEAD: usize = 16;
+const HOT_AHEAD: usize = 32;
 /// Pings whose cells are found together: two turns of the vectorised conversion.
 const BLOCK: usize = 32;
 /// Pings that are looked up ahead at a time.
@@ -35,7 +35,7 @@ const RING: usize = 128;
 const MANY_MOVERS: usize = 48;
 
 const _: () = assert!(INDEX_AHEAD < RING && RING.is_power_of_two() && RING.is_multiple_of(BLOCK));
-const _: () = assert!(ROWS_AHEAD < INDEX_AHEAD && HOT_AHEAD < ROWS_AHEAD && ROWS_AHEAD >= BLOCK);
+const _: () = assert!(ROWS_AHEAD < INDEX_AHEAD && HOT_AHEAD < ROWS_AHEAD && HOT_AHEAD >= BLOCK);
 
 /// What was looked up ahead, and how many long ways there were lately.
 #[derive(Debug)]
@@ -109,6 +109,9 @@ impl Partition {
                 && let Some(ix) = self.devices.rows.owner(PageNo::of(staging.guesses[n % RING]))
             {
                 prefetch(&self.devices.cells.hot, ix.0 as usize);
+                if staging.movers >= MANY_MOVERS {
+                    prefetch(&self.devices.cells.ends, ix.0 as usize);
+                }
             }
             let Some(n) = ahead(0) else { continue };
             if n.is_multiple_of(BLOCK) {
@@ -162,13 +165,18 @@ impl Partition {
         }
         let keys = &mut staging.keys[first..first + BLOCK];
         hex_keys(&lats, &lons, keys);
-        for (row, key) in rows.iter().zip(keys) {
+        let mut targets = [None; BLOCK];
+        for (i, (row, key)) in rows.iter().zip(keys).enumerate() {
             let class = AccuracyClass::of(row.time_and_accuracy.get() >> 15);
-            if let Some(ix) = devices.cells.of_key(*key, class) {
+            targets[i] = devices.cells.of_key(*key, class);
+            if let Some(ix) = targets[i] {
                 prefetch(&devices.cells.hot, ix.0 as usize);
-                if let Some(last) = devices.last_of(ix) {
-                    devices.rows.prefetch(RowNo(last.0 + 1));
-                }
+                prefetch(&devices.cells.ends, ix.0 as usize);
+            }
+        }
+        for ix in targets.into_iter().flatten() {
+            if let Some(last) = devices.last_of(ix) {
+                devices.rows.prefetch(RowNo(last.0 + 1));
             }
         }
         for last in lasts {

@@ -49,11 +49,17 @@ pub(super) struct Sets {
     held: Vec<Held>,
     free: Vec<u32>,
     by_content: HashMap<Box<[AlertNo]>, SetId, FixedState>,
+    /// The last answers of [`Sets::with`], by a hash of the question; forgotten when a set goes.
+    lately: [(SetId, AlertNo, SetId); LATELY],
 }
+
+/// Answers remembered.
+const LATELY: usize = 64;
+const NO_ANSWER: (SetId, AlertNo, SetId) = (SetId::UNUSED, AlertNo(0), SetId::UNUSED);
 
 impl Default for Sets {
     fn default() -> Self {
-        Self { held: vec![Held::default()], free: Vec::new(), by_content: HashMap::default() }
+        Self { held: vec![Held::default()], free: Vec::new(), by_content: HashMap::default(), lately: [NO_ANSWER; LATELY] }
     }
 }
 
@@ -82,16 +88,29 @@ impl Sets {
         if held.users == 0 {
             let alerts = std::mem::take(&mut held.alerts);
             self.by_content.remove(&alerts);
+            // It may be reused with another content, as a question or as an answer.
+            for answer in &mut self.lately {
+                if answer.0 == set || answer.2 == set {
+                    *answer = NO_ANSWER;
+                }
+            }
             self.free.push(set.0);
         }
     }
 
     /// The set with an alert more; one more names it.
     pub(super) fn with(&mut self, set: SetId, alert: AlertNo) -> SetId {
+        let place = (set.0 ^ alert.0.wrapping_mul(0x9e37_79b1)) as usize % LATELY;
+        let (question, to, answer) = self.lately[place];
+        if question == set && to == alert {
+            return self.keep(answer);
+        }
         let old = &self.held[set.0 as usize].alerts;
-        let Err(place) = old.binary_search(&alert) else { return self.keep(set) };
-        let alerts = [&old[..place], &[alert], &old[place..]].concat();
-        self.intern(alerts)
+        let Err(at) = old.binary_search(&alert) else { return self.keep(set) };
+        let alerts = [&old[..at], &[alert], &old[at..]].concat();
+        let answer = self.intern(alerts);
+        self.lately[place] = (set, alert, answer);
+        answer
     }
 
     /// The set without an alert; one more names it.

@@ -144,8 +144,8 @@ impl Partition {
     }
 
     fn untold(&self, ix: BucketIx, alert: AlertNo) -> Vec<bool> {
-        let sets = self.devices.cells.bucket(ix).sets().iter();
-        sets.map(|set| *set != SetId::UNUSED && !self.devices.sets.has(*set, alert)).collect()
+        let sets = self.devices.cells.sets_of(ix);
+        sets.map(|(_, set)| set != SetId::UNUSED && !self.devices.sets.has(set, alert)).collect()
     }
 
     /// Scans all of a bucket. Where all untold devices were told, their sets in its list are
@@ -307,23 +307,22 @@ impl Partition {
     fn tell_rows(&mut self, alert: AlertNo, scene: &Scene, place: usize, told: u64) {
         let (page, _) = self.page_of(scene.ix, place);
         let mut left = told;
-        let mut last = None;
+        let mut last: Option<(SetId, RowNo)> = None;
         while left != 0 {
             let no = page.row(left.trailing_zeros());
             left &= left - 1;
-            let row = self.devices.rows.row(no);
+            let set = self.devices.set_of(scene.ix, self.devices.rows.row(no));
             // Neighbours mostly share a set.
-            if let Some((old, new)) = last
-                && old == row.set()
-            {
-                self.devices.rows.write(no, row.with_set(new));
-                continue;
+            match last {
+                Some((same, like)) if same == set => self.devices.share_set(scene.ix, no, like),
+                _ => {
+                    self.devices.notify(scene.ix, no, alert);
+                    last = Some((set, no));
+                }
             }
-            self.devices.notify(scene.ix, no, alert);
-            let new = self.devices.rows.row(no).set();
-            last = (new != LocalSet::SPILLED).then_some((row.set(), new));
         }
     }
+
     fn fan_out_slice(&mut self, job: &mut FanOut, event: u32, budget: &mut usize, out: &mut Output) -> bool {
         while job.next < job.end {
             if *budget == 0 {
@@ -331,10 +330,11 @@ impl Partition {
             }
             *budget -= 1;
             let bucket = self.devices.cells.bucket(BucketIx(job.next));
-            let told: Vec<bool> = bucket
-                .sets()
-                .iter()
-                .map(|set| *set != SetId::UNUSED && self.devices.sets.has(*set, job.alert))
+            let told: Vec<bool> = self
+                .devices
+                .cells
+                .sets_of(BucketIx(job.next))
+                .map(|(_, set)| set != SetId::UNUSED && self.devices.sets.has(set, job.alert))
                 .collect();
             if told.contains(&true) || self.devices.any_spilled() {
                 let pages = bucket.pages.len() as u32;
@@ -379,11 +379,23 @@ impl Partition {
     /// its device is judged where it stands.
     pub(super) fn judge(&mut self, no: RowNo, out: &mut Output) {
         let Some(unfinished) = self.unfinished.take() else { return };
-        if !self.devices.rows.touched(no, unfinished.event) {
+        if self.concerns(&unfinished, no) && !self.devices.rows.touched(no, unfinished.event) {
             self.devices.rows.touch(no, unfinished.event);
             unfinished.jobs.iter().for_each(|job| self.judge_for(job, unfinished.clock, no, out));
         }
         self.unfinished = Some(unfinished);
+    }
+
+    /// Whether unfinished jobs may have to do with a row: a scan only where something stands over
+    /// the bucket, which no ping changes.
+    fn concerns(&self, unfinished: &Unfinished, no: RowNo) -> bool {
+        let devices = &self.devices;
+        let ix = devices.rows.bucket(no);
+        devices.cells.hot(ix).quiet != u64::MAX
+            || unfinished.jobs.iter().any(|job| match job {
+                Job::Scan(_) => false,
+                Job::FanOut(job) => devices.sets.has(devices.set_of(ix, devices.rows.row(no)), job.alert),
+            })
     }
 
     fn judge_for(&mut self, job: &Job, clock: EventTime, no: RowNo, out: &mut Output) {
@@ -408,7 +420,9 @@ impl Partition {
 
     /// A row was written or put in place after an event that has work left.
     pub(super) fn mark_touched(&mut self, no: RowNo) {
-        if let Some(unfinished) = &self.unfinished {
+        if let Some(unfinished) = &self.unfinished
+            && self.concerns(unfinished, no)
+        {
             self.devices.rows.touch(no, unfinished.event);
         }
     }

@@ -93,15 +93,11 @@ pub(super) fn chunk<const FMA: bool, const N: usize>(
 
     let face = nearest_faces::<FMA, N>(faces, &x, &y, &z);
 
-    let mut projected = [[0.0; 4]; N];
-    for l in 0..N {
-        let row = &faces.rows[face[l] as usize & 31];
-        projected[l] = weigh::<FMA>(row, x[l], y[l], z[l]);
-    }
+    let projected = project::<FMA, N>(faces, &face, &x, &y, &z);
 
     let mut keys = [0; N];
     for l in 0..N {
-        let [p, r, c, _] = projected[l];
+        let [p, r, c] = [projected[0][l], projected[1][l], projected[2][l]];
         let inverse = 1.0 / c;
         let (p, r) = (p * inverse, r * inverse);
 
@@ -161,25 +157,52 @@ fn nearest_faces<const FMA: bool, const N: usize>(
     nearest
 }
 
-/// A position's dot products with the vectors of a face. (Left to itself, the compiler would
-/// gather them for many positions at once, which takes longer.)
+/// The positions' dot products with the vectors `p` and `r` and the centres of their faces.
 #[inline(always)]
-fn weigh<const FMA: bool>(row: &[[f64; 4]; 3], x: f64, y: f64, z: f64) -> [f64; 4] {
-    let [rx, ry, rz] = row;
+fn project<const FMA: bool, const N: usize>(
+    faces: &Faces,
+    face: &[u32; N],
+    x: &[f64; N],
+    y: &[f64; N],
+    z: &[f64; N],
+) -> [[f64; N]; 3] {
+    let mut out = [[0.0; N]; 3];
+    let row = |l: usize| &faces.rows[face[l] as usize & 31];
     #[cfg(target_arch = "x86_64")]
     if FMA {
+        // Left to itself, the compiler would gather the vectors of many positions at once, which
+        // takes longer; and what is stored in small pieces is slow to load in large ones.
         use std::arch::x86_64::{
-            _mm256_fmadd_pd, _mm256_loadu_pd, _mm256_mul_pd, _mm256_set1_pd, _mm256_storeu_pd,
+            __m256d, _mm256_fmadd_pd, _mm256_loadu_pd, _mm256_mul_pd, _mm256_permute2f128_pd, _mm256_set1_pd,
+            _mm256_storeu_pd, _mm256_unpackhi_pd, _mm256_unpacklo_pd,
         };
-        let mut out = [0.0; 4];
-        // SAFETY: FMA is chosen only on machines with AVX2 and FMA; all pointers are to four f64.
-        unsafe {
-            let sum = _mm256_mul_pd(_mm256_loadu_pd(rz.as_ptr()), _mm256_set1_pd(z));
-            let sum = _mm256_fmadd_pd(_mm256_loadu_pd(ry.as_ptr()), _mm256_set1_pd(y), sum);
-            let sum = _mm256_fmadd_pd(_mm256_loadu_pd(rx.as_ptr()), _mm256_set1_pd(x), sum);
-            _mm256_storeu_pd(out.as_mut_ptr(), sum);
+        const { assert!(N.is_multiple_of(4)) }
+        for l in (0..N).step_by(4) {
+            // SAFETY: FMA is chosen only on machines with AVX2 and FMA; what is read and written is
+            // four f64 of a row, and of the arrays from `l` on, which is at most `N - 4`.
+            unsafe {
+                let weigh = |l: usize| -> __m256d {
+                    let [rx, ry, rz] = row(l);
+                    let sum = _mm256_mul_pd(_mm256_loadu_pd(rz.as_ptr()), _mm256_set1_pd(z[l]));
+                    let sum = _mm256_fmadd_pd(_mm256_loadu_pd(ry.as_ptr()), _mm256_set1_pd(y[l]), sum);
+                    _mm256_fmadd_pd(_mm256_loadu_pd(rx.as_ptr()), _mm256_set1_pd(x[l]), sum)
+                };
+                let (t0, t1, t2, t3) = (weigh(l), weigh(l + 1), weigh(l + 2), weigh(l + 3));
+                let (pc01, pc23) = (_mm256_unpacklo_pd(t0, t1), _mm256_unpacklo_pd(t2, t3));
+                let (r01, r23) = (_mm256_unpackhi_pd(t0, t1), _mm256_unpackhi_pd(t2, t3));
+                let [p, r, c] = &mut out;
+                _mm256_storeu_pd(p[l..l + 4].as_mut_ptr(), _mm256_permute2f128_pd(pc01, pc23, 0x20));
+                _mm256_storeu_pd(r[l..l + 4].as_mut_ptr(), _mm256_permute2f128_pd(r01, r23, 0x20));
+                _mm256_storeu_pd(c[l..l + 4].as_mut_ptr(), _mm256_permute2f128_pd(pc01, pc23, 0x31));
+            }
         }
         return out;
     }
-    std::array::from_fn(|m| mad::<FMA>(rx[m], x, mad::<FMA>(ry[m], y, rz[m] * z)))
+    for l in 0..N {
+        let [rx, ry, rz] = row(l);
+        for (m, out) in out.iter_mut().enumerate() {
+            out[l] = mad::<FMA>(rx[m], x[l], mad::<FMA>(ry[m], y[l], rz[m] * z[l]));
+        }
+    }
+    out
 }

@@ -81,8 +81,7 @@ impl HexKey {
     }
 }
 
-/// Positions done at once: enough independent work to hide each other's latencies (16 take a
-/// third longer each).
+/// Positions done at once: enough independent work to hide each other's latencies.
 const WHOLE: usize = 32;
 /// Those that are left, at once: the widest vector.
 const REST: usize = 8;
