@@ -293,6 +293,7 @@ mod tests {
         let (mut out, mut next) = (Vec::new(), Offset(from));
         while let Some(chunk) = log.read(next)? {
             let matches = chunk.matches().unwrap();
+            assert!(chunk.next > next, "a chunk holds something");
             assert_eq!((chunk.first, chunk.next), (next, matches.next()));
             assert_eq!(chunk.next.0, chunk.first.0 + matches.len() as u64);
             assert!(
