@@ -344,7 +344,12 @@ impl Cells {
         // Resolution 5 has 2,016,842 cells; with three classes the index fits in 32 bits.
         let ix = BucketIx(self.buckets.len() as u32);
         self.hot.push(Hot { same: SameCell::NEVER, class, quiet: u64::MAX, base_ms: base.0 });
-        self.ends.push(End { len: 0, page: PageNo::default(), sets: [SetId::UNUSED; SETS_AT_END], users: [0; SETS_AT_END] });
+        self.ends.push(End {
+            len: 0,
+            page: PageNo::default(),
+            sets: [SetId::UNUSED; SETS_AT_END],
+            users: [0; SETS_AT_END],
+        });
         self.buckets.push(Bucket {
             cell,
             bound: CellBound::wide(cell, RADIUS_M_MAX),
@@ -358,8 +363,8 @@ impl Cells {
         ix
     }
 
-    /// Works out what costs some ten microseconds of a bucket: its bound, and the test that a
-    /// position stays in it.
+    /// Works out what costs some microseconds of a bucket: its bound, and the test that a position
+    /// stays in it. How alerts lie over it by the wide bound stays right.
     fn refine(&mut self, ix: BucketIx) {
         let bucket = &mut self.buckets[ix.0 as usize];
         if !bucket.refined {
@@ -369,12 +374,13 @@ impl Cells {
         }
     }
 
-    /// Refines some buckets of those that wait for it.
-    pub(super) fn refine_some(&mut self, buckets: usize) {
+    /// Refines some buckets of those that wait for it; says whether more wait.
+    pub(super) fn refine_some(&mut self, buckets: usize) -> bool {
         for _ in 0..buckets {
-            let Some(ix) = self.raw.pop_front() else { return };
+            let Some(ix) = self.raw.pop_front() else { return false };
             self.refine(ix);
         }
+        !self.raw.is_empty()
     }
 
     /// Makes the bucket of a cell and class that has none; it learns which alerts stand over it.
@@ -471,7 +477,6 @@ impl Cells {
 
     #[cold]
     fn lay_now(&mut self, ix: BucketIx, standing: &Standing, sets: &Sets) {
-        self.refine(ix);
         let bucket = &mut self.buckets[ix.0 as usize];
         for no in std::mem::take(&mut bucket.unlaid) {
             if let Some(alert) = standing.alerts.get(&no).filter(|alert| alert.active) {

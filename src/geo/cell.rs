@@ -14,7 +14,7 @@
 
 use h3o::{CellIndex, LatLng, Resolution};
 
-use super::geodesic::{Spot, geodesic_m, geodesic_to};
+use super::geodesic::{Spot, chord2, ecef, geodesic_m, longest_m};
 use super::hex::{HexKey, hex_keys};
 use crate::domain::Position;
 
@@ -46,12 +46,12 @@ impl CellBound {
     /// The bound of a cell (of any resolution).
     pub fn of(cell: CellIndex) -> Self {
         let wide = Self::wide(cell, 0.0);
-        let centre = wide.centre.position();
-        let reach = cell
-            .boundary()
-            .iter()
-            .map(|vertex| geodesic_to(centre, vertex.lat(), vertex.lng()).0)
-            .fold(0.0, f64::max);
+        // A chord bounds the distance from above, by centimetres here, and costs a tenth of it.
+        let centre = wide.centre.ecef();
+        let longest = |vertex: &LatLng| {
+            longest_m(chord2(centre, ecef(vertex.lat_radians(), vertex.lng_radians())).sqrt())
+        };
+        let reach = cell.boundary().iter().map(longest).fold(0.0, f64::max);
         let stretch = if cell.resolution() < Resolution::Four { 1.02 } else { 1.001 };
         wide.with_radius(reach * stretch + 1.0)
     }

@@ -102,9 +102,16 @@ impl Worker {
         let mut select = crossbeam::channel::Select::new_biased();
         let first = select.recv(urgent);
         select.recv(data);
-        let ready = match select.ready_timeout(self.wait_for_stage()) {
+        let ready = match select.try_ready() {
             Ok(ready) => ready,
-            Err(_) => return true,
+            Err(_) if self.machines.iter_mut().any(Partition::prepare) => return true,
+            Err(_) => match select.ready_timeout(self.wait_for_stage()) {
+                Ok(ready) => ready,
+                Err(_) => {
+                    self.machines.iter_mut().for_each(Partition::idle);
+                    return true;
+                }
+            },
         };
         let received = if ready == first {
             urgent.recv_timeout(Duration::ZERO)
