@@ -342,12 +342,7 @@ impl Cells {
         // Resolution 5 has 2,016,842 cells; with three classes the index fits in 32 bits.
         let ix = BucketIx(self.buckets.len() as u32);
         self.hot.push(Hot { same: SameCell::NEVER, class, quiet: u64::MAX, base_ms: base.0 });
-        self.ends.push(End {
-            len: 0,
-            page: PageNo::default(),
-            sets: [SetId::UNUSED; SETS_AT_END],
-            users: [0; SETS_AT_END],
-        });
+        self.ends.push(End { len: 0, page: PageNo::default(), sets: [SetId::UNUSED; SETS_AT_END], users: [0; SETS_AT_END] });
         self.buckets.push(Bucket {
             cell,
             bound: CellBound::wide(cell, RADIUS_M_MAX),

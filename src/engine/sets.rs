@@ -59,12 +59,7 @@ const NO_ANSWER: (SetId, AlertNo, SetId) = (SetId::UNUSED, AlertNo(0), SetId::UN
 
 impl Default for Sets {
     fn default() -> Self {
-        Self {
-            held: vec![Held::default()],
-            free: Vec::new(),
-            by_content: HashMap::default(),
-            lately: [NO_ANSWER; LATELY],
-        }
+        Self { held: vec![Held::default()], free: Vec::new(), by_content: HashMap::default(), lately: [NO_ANSWER; LATELY] }
     }
 }
 
