@@ -2,14 +2,15 @@
 //! `cargo bench --bench memory -- --help`.
 //!
 //! Devices arrive until there are so many; then ten alerts notify all of them; then all but one of a
-//! hundred fall silent and are forgotten; then they come back. Memory is what the process holds
+//! hundred fall silent and are forgotten; then they come back, the alerts are cancelled, and all but a
+//! few are forgotten for good. Memory is what the process holds
 //! beyond what it held before, its pings included there. Times are of the thread's processor time.
 
 mod common;
 
 use clap::Parser;
 use common::{
-    CHUNK, Chunk, DEVICES_OF_A_TEST, Watched, World, grouped, ms, processor, publish_at, rss_bytes,
+    CHUNK, Chunk, DEVICES_OF_A_TEST, Watched, World, cancel, grouped, ms, processor, publish_at, rss_bytes,
 };
 use country::Shares;
 use hexcast::domain::{DeviceId, MaxAge};
@@ -74,27 +75,21 @@ fn main() {
         return;
     }
 
-    let left = (args.devices / 100).max(1);
-    let mut few =
-        World::new(args.seed, left, Shares::COUNTRY).later(world.now().ms_since(common::START) + 2 * HOUR_MS);
-    let mut pings = 0;
-    // A slot is looked at for each ping: three times round is more than enough.
-    while house.devices() > left && pings < 3 * args.devices + 3 * CHUNK as u64 {
-        house.pings(&mut few, CHUNK as u64);
-        pings += CHUNK as u64;
-    }
-    house.say(&format!(
-        "all but {} fell silent and were forgotten, after {} pings",
-        grouped(house.devices()),
-        grouped(pings)
-    ));
-
+    let now = house.forget(&args, world.now().ms_since(common::START));
     let told = house.matches();
-    let mut world =
-        World::new(args.seed, args.devices, Shares::STILL).later(few.now().ms_since(common::START));
+    let mut world = World::new(args.seed, args.devices, Shares::STILL).later(now);
     house.pings(&mut world, args.devices);
     assert_eq!(house.matches(), told, "nobody is told twice");
     house.say("all are back, nobody was told twice");
+
+    for no in 0..ALERTS {
+        for partition in &mut house.partitions {
+            partition.order(&cancel(world.now(), no));
+            partition.finish();
+        }
+    }
+    house.say(&format!("the {ALERTS} alerts are cancelled"));
+    house.forget(&args, world.now().ms_since(common::START));
 }
 
 /// The partitions, and what the process held before them.
@@ -136,6 +131,26 @@ impl House {
             }
             left -= some as u64;
         }
+    }
+
+    /// All but one device of a hundred fall silent, and their age passes `after_ms`. Returns how
+    /// late it is then.
+    fn forget(&mut self, args: &Args, after_ms: i64) -> i64 {
+        let left = (args.devices / 100).max(1);
+        let mut few = World::new(args.seed, left, Shares::COUNTRY).later(after_ms + 2 * HOUR_MS);
+        let mut pings = 0;
+        while self.devices() > left && pings < 2 * args.devices + CHUNK as u64 {
+            self.pings(&mut few, (args.devices / 20).clamp(1, CHUNK as u64));
+            pings += (args.devices / 20).clamp(1, CHUNK as u64);
+            // A thread that has nothing else to do looks for them; a ping does less of it.
+            let turns = args.devices / 20 / 4_096 + 1;
+            self.partitions.iter_mut().for_each(|partition| (0..turns).for_each(|_| partition.idle()));
+        }
+        // Memory goes back to the system little by little.
+        let turns = args.devices / 512 + 1;
+        self.partitions.iter_mut().for_each(|partition| (0..turns).for_each(|_| partition.idle()));
+        self.say(&format!("all but {} were silent and are forgotten", grouped(self.devices())));
+        few.now().ms_since(common::START)
     }
 
     fn devices(&self) -> u64 {

@@ -111,6 +111,13 @@ impl Watched {
         self.taken()
     }
 
+    /// A turn of a thread with nothing else to do; counted among the slices.
+    pub fn idle(&mut self) {
+        let (_, spent) = Spent::on(|| self.partition.idle());
+        self.on_scans += spent;
+        self.longest.slice = self.longest.slice.max(spent.cpu);
+    }
+
     /// Does all work that is left, slice by slice.
     pub fn finish(&mut self) {
         while self.partition.has_work() {
