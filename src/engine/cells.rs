@@ -446,25 +446,34 @@ impl Cells {
         inside
     }
 
-    /// Takes an alert off all buckets.
-    pub(super) fn lift(&mut self, no: AlertNo, sets: &Sets) {
-        let mut changed = Vec::new();
+    /// Takes an alert off all buckets. Sets that have nothing more to be told for it are found out
+    /// when one of their devices pings (`note_told`), so that this stops nobody for long.
+    pub(super) fn lift(&mut self, no: AlertNo) {
         for district in &mut self.districts {
             let Ok(place) = district.near.binary_search(&no) else { continue };
             district.near.remove(place);
             for ix in &district.buckets {
                 let bucket = &mut self.buckets[ix.0 as usize];
-                let before = bucket.over.len() + bucket.unlaid.len();
-                if before > 0 {
-                    bucket.over.retain(|over| over.alert != no);
-                    bucket.unlaid.retain(|unlaid| *unlaid != no);
+                if bucket.over.is_empty() && bucket.unlaid.is_empty() {
+                    continue;
                 }
-                if bucket.over.len() + bucket.unlaid.len() != before {
-                    changed.push(*ix);
+                bucket.over.retain(|over| over.alert != no);
+                bucket.unlaid.retain(|unlaid| *unlaid != no);
+                if bucket.over.is_empty() && bucket.unlaid.is_empty() {
+                    self.hot[ix.0 as usize].quiet = u64::MAX;
                 }
             }
         }
-        changed.into_iter().for_each(|ix| self.refresh_quiet(ix, sets));
+    }
+
+    /// A device with this set was asked for: where it was told of everything, others with it need
+    /// not be asked.
+    pub(super) fn note_told(&mut self, ix: BucketIx, local: LocalSet, sets: &Sets) {
+        let bucket = &self.buckets[ix.0 as usize];
+        if local.0 < 63 && bucket.unlaid.is_empty() && !bucket.over.is_empty() {
+            let told = told_all(bucket, self.set(ix, local), sets);
+            self.hot[ix.0 as usize].quiet |= u64::from(told) << local.0;
+        }
     }
 
     /// Works out how the changed alerts lie over a bucket, if that was not done.

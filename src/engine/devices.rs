@@ -13,9 +13,6 @@ use super::rows::{PAGE_ROWS, Row, Rows, Seen, WINDOW_MS};
 use super::sets::{LocalSet, SetId, Sets};
 use crate::domain::{AlertNo, EventTime, Ping};
 
-/// Pages that a batch may move to give memory back.
-const PAGES_PER_TURN: usize = 8;
-
 /// All devices of a partition.
 #[derive(Debug)]
 pub(super) struct Devices {
@@ -294,8 +291,8 @@ impl Devices {
 
     /// Gives the memory of free pages back: moves the last page into a free one, if there are
     /// many, and cuts the end off.
-    pub(super) fn give_back(&mut self) {
-        for _ in 0..PAGES_PER_TURN {
+    pub(super) fn give_back(&mut self, pages: usize) {
+        for _ in 0..pages {
             if !self.give_page_back() {
                 return;
             }

@@ -74,13 +74,23 @@ impl<T: FromBytes + IntoBytes> Region<T> {
     pub(super) fn shrink_to(&mut self, len: usize) {
         debug_assert!(len <= self.len);
         let old = std::mem::replace(&mut self.len, len);
-        self.release(len..old);
+        // Beyond the old end all is zero, so the page that holds it may go too.
+        let end = (old * size_of::<T>()).next_multiple_of(self.page()).min(self.bytes);
+        self.release_bytes(len * size_of::<T>()..end);
+    }
+
+    /// Size of the pages that can be given back.
+    fn page(&self) -> usize {
+        if self.bytes >= HUGE_FROM { HUGE } else { 4 << 10 }
     }
 
     /// Zeroes elements and gives their pages back to the system, as far as they are whole.
     pub(super) fn release(&mut self, range: Range<usize>) {
-        let page = if self.bytes >= HUGE_FROM { HUGE } else { 4 << 10 };
-        let (from, to) = (range.start * size_of::<T>(), range.end * size_of::<T>());
+        self.release_bytes(range.start * size_of::<T>()..range.end * size_of::<T>());
+    }
+
+    fn release_bytes(&mut self, bytes: Range<usize>) {
+        let (page, from, to) = (self.page(), bytes.start, bytes.end);
         debug_assert!(from <= to && to <= self.bytes);
         let (whole_from, whole_to) = (from.next_multiple_of(page).min(to), (to & !(page - 1)).max(from));
         if whole_from >= whole_to {

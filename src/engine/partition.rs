@@ -142,7 +142,7 @@ impl Partition {
                 }
                 let message = found(no, &alert, 0, &stamp(Cause::Cancel));
                 self.fan_out_later(message, key, true);
-                self.devices.cells.lift(no, &self.devices.sets);
+                self.devices.cells.lift(no);
             }
         }
         self.standing.plan();
@@ -181,7 +181,7 @@ impl Partition {
                     *no
                 })
                 .collect();
-            ended.into_iter().for_each(|no| self.devices.cells.lift(no, &self.devices.sets));
+            ended.into_iter().for_each(|no| self.devices.cells.lift(no));
             self.standing.plan();
         }
     }
@@ -215,7 +215,7 @@ impl Partition {
     /// Lays all parts of an active alert over the cells anew, at their active stages; returns the
     /// buckets that may be under it.
     fn lay_all(&mut self, no: AlertNo) -> Vec<BucketIx> {
-        self.devices.cells.lift(no, &self.devices.sets);
+        self.devices.cells.lift(no);
         let alert = self.standing.alerts.get(&no).filter(|alert| alert.active);
         alert.map_or_else(Vec::new, |alert| self.devices.cells.announce(no, alert))
     }

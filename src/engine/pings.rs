@@ -326,5 +326,7 @@ impl Partition {
             let stamp = Stamp { key: event, cause: Cause::Enter, at: at.max(published_at) };
             self.tell_if_inside(alert, PartSet::ALL, &stamp, ix, no, out);
         }
+        let set = self.devices.rows.row(no).set();
+        self.devices.cells.note_told(ix, set, &self.devices.sets);
     }
 }

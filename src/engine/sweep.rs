@@ -27,6 +27,10 @@ const PINGS_PER_ROW: usize = 16;
 const ROWS_MIN: usize = 16;
 /// Buckets that a turn refines: half a millisecond.
 const REFINED_PER_TURN: usize = 32;
+/// Pages that a batch moves at most to give memory back: more than it can free.
+const PAGES_PER_BATCH: usize = 8;
+/// Pages that an idle turn moves at most.
+const IDLE_PAGES: usize = 256;
 /// Rows that an idle turn looks at.
 const IDLE_ROWS: usize = 16_384;
 
@@ -42,6 +46,9 @@ impl Partition {
     pub fn idle(&mut self) {
         self.sweep.credit = self.sweep.credit.max(IDLE_ROWS);
         self.forget_some(0);
+        if self.unfinished.is_none() {
+            self.devices.give_back(IDLE_PAGES);
+        }
     }
 
     /// Looks at some rows and forgets the devices that are not known any more. Not while work is
@@ -63,7 +70,7 @@ impl Partition {
             }
             self.sweep_page(page);
         }
-        self.devices.give_back();
+        self.devices.give_back(PAGES_PER_BATCH);
     }
 
     fn sweep_page(&mut self, page: PageNo) {
