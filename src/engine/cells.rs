@@ -18,7 +18,9 @@ use std::ops::{Range, RangeInclusive};
 
 use foldhash::fast::FixedState;
 use h3o::{CellIndex, Resolution};
+use zerocopy::FromBytes;
 
+use super::memory::Region;
 use super::rows::{PageNo, Row};
 use super::scan::PartSet;
 use super::sets::{LOCAL_SETS_MAX, LocalSet, SetId, Sets};
@@ -38,7 +40,8 @@ impl BucketIx {
 
 /// A class of accuracy. Their bounds follow cell sizes: the index's cells are about 10 km in
 /// radius, so the first two classes hardly widen a boundary; the last is for what few have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes)]
+#[repr(transparent)]
 pub(super) struct AccuracyClass(u8);
 
 const CLASS_M_MAX: [u32; 3] = [1_000, 10_000, crate::limits::ACCURACY_M_MAX];
@@ -83,7 +86,7 @@ pub(super) enum Lies {
 }
 
 /// What every ping reads of its bucket.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes)]
 #[repr(C, align(64))]
 pub(super) struct Hot {
     same: SameCell,
@@ -113,7 +116,7 @@ impl Hot {
 }
 
 /// Where a bucket ends, and its first notified sets: what moves of devices read and write.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes)]
 #[repr(C, align(64))]
 pub(super) struct End {
     /// Rows.
@@ -250,8 +253,8 @@ impl District {
 /// All buckets of a partition. A bucket is made when the first device enters it and kept.
 #[derive(Debug)]
 pub(super) struct Cells {
-    pub(super) hot: Vec<Hot>,
-    pub(super) ends: Vec<End>,
+    pub(super) hot: Region<Hot>,
+    pub(super) ends: Region<End>,
     pub(super) buckets: Vec<Bucket>,
     by_cell: HashMap<(CellIndex, AccuracyClass), BucketIx, FixedState>,
     /// By hexagon and class, as one number; a cell across a face's edge has two.
@@ -271,8 +274,8 @@ const DISTRICT_MARGIN: f64 = 1.25;
 impl Default for Cells {
     fn default() -> Self {
         let mut cells = Self {
-            hot: Vec::new(),
-            ends: Vec::new(),
+            hot: Region::default(),
+            ends: Region::default(),
             buckets: Vec::new(),
             by_cell: HashMap::default(),
             by_key: HashMap::default(),
@@ -507,6 +510,11 @@ impl Cells {
             told.fold(0, |bits, (local, _)| bits | 1 << local.0)
         };
         self.hot[ix.0 as usize].quiet = quiet;
+    }
+
+    /// Length of a bucket's list of sets.
+    pub(super) fn sets_len(&self, ix: BucketIx) -> usize {
+        SETS_AT_END + self.buckets[ix.0 as usize].more_sets.len()
     }
 
     /// A bucket's list of sets.

@@ -269,18 +269,23 @@ impl Devices {
         self.take_out(ix, no)
     }
 
-    /// An alert was cancelled and has nothing more to tell: it is taken out of all sets.
-    pub(super) fn forget_alert(&mut self, alert: AlertNo) {
-        for ix in (0..self.cells.len()).map(|ix| BucketIx(ix as u32)) {
-            let held = |cells: &Cells, sets: &Sets| {
-                cells.sets_of(ix).find(|(_, set)| *set != SetId::UNUSED && sets.has(*set, alert))
-            };
-            while let Some((local, set)) = held(&self.cells, &self.sets) {
+    /// An alert was cancelled and has nothing more to tell here: it is taken out of a bucket's
+    /// sets. A device that comes later may bring it along, which does no harm: its number is
+    /// never used again.
+    pub(super) fn forget_alert(&mut self, ix: BucketIx, alert: AlertNo) {
+        for n in 0..self.cells.sets_len(ix) {
+            let local = LocalSet(n as u16);
+            let set = self.cells.set(ix, local);
+            if set != SetId::UNUSED && self.sets.has(set, alert) {
                 let without = self.sets.without(set, alert);
                 self.cells.set_at(ix, local, without, &self.sets);
                 self.sets.drop(set);
             }
         }
+    }
+
+    /// The same for devices that keep their sets for themselves.
+    pub(super) fn forget_spilled_alert(&mut self, alert: AlertNo) {
         for set in self.spilled.values_mut() {
             if self.sets.has(*set, alert) {
                 let without = self.sets.without(*set, alert);

@@ -15,7 +15,7 @@ use std::ops::{Deref, DerefMut, Range};
 use std::ptr::{self, NonNull};
 
 use rustix::mm::{self, Advice, MapFlags, MremapFlags, ProtFlags};
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::FromBytes;
 
 /// First mapping, bytes.
 const BYTES_FIRST: usize = 64 << 10;
@@ -45,13 +45,13 @@ impl<T> std::fmt::Debug for Region<T> {
     }
 }
 
-impl<T: FromBytes + IntoBytes> Default for Region<T> {
+impl<T: FromBytes> Default for Region<T> {
     fn default() -> Self {
         Self { start: NonNull::dangling(), len: 0, bytes: 0 }
     }
 }
 
-impl<T: FromBytes + IntoBytes> Region<T> {
+impl<T: FromBytes> Region<T> {
     /// `len` zero elements.
     pub(super) fn zeroed(len: usize) -> Self {
         let mut region = Self::default();
@@ -67,6 +67,14 @@ impl<T: FromBytes + IntoBytes> Region<T> {
             self.map(needed);
         }
         self.len = len;
+    }
+
+    /// Adds an element at the end.
+    pub(super) fn push(&mut self, element: T) {
+        self.grow_to(self.len + 1);
+        if let Some(last) = self.last_mut() {
+            *last = element;
+        }
     }
 
     /// Makes it `len` long; what is cut off is zero when it grows again, and whole pages of it go

@@ -69,6 +69,26 @@ struct BatchTime<'a> {
     easy_ms: i64,
 }
 
+impl BatchTime<'_> {
+    /// The event that a ping is.
+    fn key(&self, number: usize, at: EventTime) -> EventKey {
+        match self.clock {
+            PingClock::Wall { now, .. } => EventKey::ping(now, 0),
+            PingClock::Event { numbers } => EventKey::ping(at, numbers.get(number).copied().unwrap_or(0)),
+        }
+    }
+}
+
+/// What the short way found.
+enum Stay {
+    /// The ping is applied, and that is all.
+    Quiet,
+    /// The ping is applied, in this bucket; what stands over it must be asked.
+    Asks(BucketIx),
+    /// Nothing has changed: only the long way can tell.
+    Unknown,
+}
+
 impl Partition {
     /// Applies a batch, ping by ping in its order; stages due before a ping's time come first.
     pub fn pings(
@@ -131,10 +151,21 @@ impl Partition {
                 self.pass_ping(ping, time.base, out);
             }
             // Times that are easy cannot overflow.
-            if ms <= time.easy_ms && self.stay(staging.guesses[n % RING], ping, time.base.0.wrapping_add(ms))
-            {
-                counts.accepted += 1;
-                continue;
+            let at_ms = time.base.0.wrapping_add(ms);
+            if ms <= time.easy_ms {
+                match self.stay(staging.guesses[n % RING], ping, at_ms) {
+                    Stay::Quiet => {
+                        counts.accepted += 1;
+                        continue;
+                    }
+                    Stay::Asks(ix) => {
+                        counts.accepted += 1;
+                        let at = EventTime(at_ms);
+                        self.enter(ix, staging.guesses[n % RING], at, time.key(n, at), out);
+                        continue;
+                    }
+                    Stay::Unknown => {}
+                }
             }
             movers += 1;
             let (hash, key) = (staging.hashes[n % RING], staging.keys[n % RING]);
@@ -187,13 +218,14 @@ impl Partition {
         }
     }
 
-    /// The short way. False where it cannot be taken; then nothing has changed.
+    /// The short way.
     #[inline(always)]
-    fn stay(&mut self, no: RowNo, ping: &PingRow, at_ms: i64) -> bool {
+    fn stay(&mut self, no: RowNo, ping: &PingRow, at_ms: i64) -> Stay {
         let devices = &mut self.devices;
-        let Some(row) = devices.rows.get(no).copied() else { return false };
+        let Some(row) = devices.rows.get(no).copied() else { return Stay::Unknown };
         // A row whose device has left holds no time; a free page's rows are all such.
-        let Some(hot) = devices.cells.hot.get(devices.rows.bucket(no).0 as usize) else { return false };
+        let ix = devices.rows.bucket(no);
+        let Some(hot) = devices.cells.hot.get(ix.0 as usize) else { return Stay::Unknown };
         let (lat_e7, lon_e7) = (ping.lat_e7.get(), ping.lon_e7.get());
         let accuracy_m = ping.time_and_accuracy.get() >> 15;
         let after = at_ms.wrapping_sub(hot.base_ms);
@@ -202,13 +234,16 @@ impl Partition {
             & (after >= i64::from(row.time()))
             & (after < WINDOW_MS)
             & (accuracy_m <= ACCURACY_M_MAX)
-            & hot.is_quiet(row.set())
             & hot.surely_holds(lat_e7, lon_e7, accuracy_m);
-        if stays {
+        let quiet = hot.is_quiet(row.set());
+        // An unfinished scan must judge a device that is not quiet before its row changes.
+        if stays && (quiet || self.unfinished.is_none()) {
             let seen = Seen { time: after as u32, accuracy_m, set: row.set() };
             devices.rows.write(no, row.with_ping(lat_e7, lon_e7, seen));
+            if quiet { Stay::Quiet } else { Stay::Asks(ix) }
+        } else {
+            Stay::Unknown
         }
-        stays
     }
 
     /// On the event clock every ping that is taken moves the clock.
@@ -239,13 +274,10 @@ impl Partition {
             Ok(ping) => ping,
             Err(reason) => return counts.reject(reason),
         };
-        let key_of_event = match time.clock {
-            PingClock::Wall { now, .. } => EventKey::ping(now, 0),
-            PingClock::Event { numbers } => {
-                self.pass(ping.at, out);
-                EventKey::ping(ping.at, numbers.get(number).copied().unwrap_or(0))
-            }
-        };
+        if let PingClock::Event { .. } = time.clock {
+            self.pass(ping.at, out);
+        }
+        let key_of_event = time.key(number, ping.at);
         if self.ping(hash, key, &ping, key_of_event, out) {
             counts.accepted += 1;
         } else {

@@ -116,7 +116,8 @@ impl Walk {
 }
 
 /// A page's number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromBytes)]
+#[repr(transparent)]
 pub(super) struct PageNo(pub(super) u32);
 
 impl PageNo {

@@ -8,11 +8,13 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
+use zerocopy::FromBytes;
 
 use crate::domain::AlertNo;
 
 /// A notified set's number in a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, FromBytes)]
+#[repr(transparent)]
 pub(super) struct SetId(pub(super) u32);
 
 impl SetId {
@@ -73,6 +75,11 @@ impl Sets {
     #[inline]
     pub(super) fn has(&self, set: SetId, alert: AlertNo) -> bool {
         self.held[set.0 as usize].alerts.binary_search(&alert).is_ok()
+    }
+
+    /// The alerts of a set.
+    pub(super) fn alerts(&self, set: SetId) -> &[AlertNo] {
+        &self.held[set.0 as usize].alerts
     }
 
     /// One more names this set.

@@ -88,7 +88,7 @@ impl Partition {
         let mut gone = 0_u64;
         for (i, row) in self.devices.rows.page(page, len).iter().enumerate() {
             let goes = if departed {
-                self.devices.set_of(ix, *row) == SetId::EMPTY
+                !self.may_hear(self.devices.set_of(ix, *row))
             } else {
                 !known.knows(&self.devices, ix, *row)
             };
@@ -102,9 +102,14 @@ impl Partition {
         }
     }
 
+    /// Whether a device with this set was notified of an alert that is not cancelled.
+    fn may_hear(&self, set: SetId) -> bool {
+        self.devices.sets.alerts(set).iter().any(|alert| self.standing.alerts.contains_key(alert))
+    }
+
     fn forget(&mut self, ix: BucketIx, no: RowNo) {
         let row = self.devices.rows.row(no);
-        if self.devices.set_of(ix, row) == SetId::EMPTY {
+        if !self.may_hear(self.devices.set_of(ix, row)) {
             self.devices.remove(ix, no);
             return;
         }

@@ -352,11 +352,14 @@ impl Partition {
                     self.fan_out_page(job, event, &told, left as usize, out);
                 }
             }
+            if job.last {
+                self.devices.forget_alert(BucketIx(job.next), job.alert);
+            }
             job.pages_left = None;
             job.next += 1;
         }
         if job.last {
-            self.devices.forget_alert(job.alert);
+            self.devices.forget_spilled_alert(job.alert);
         }
         true
     }

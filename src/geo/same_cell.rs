@@ -27,6 +27,7 @@
 //! on the other side of it are then simply far away.
 
 use h3o::{CellIndex, LatLng};
+use zerocopy::FromBytes;
 
 use crate::domain::Position;
 
@@ -44,7 +45,8 @@ const LON_MAX: f64 = 179.9;
 const UNITS: f64 = 1e7;
 
 /// A test for one cell of the index: see the module's head.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes)]
+#[repr(C)]
 pub struct SameCell {
     lat_e7: i32,
     lon_e7: i32,
@@ -54,7 +56,8 @@ pub struct SameCell {
 const _: () = assert!(size_of::<SameCell>() <= 44);
 
 /// `0 <= ((a·dlat + b·dlon) >> SHIFT) - low <= width`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes)]
+#[repr(C)]
 struct Slab {
     a: i16,
     b: i16,

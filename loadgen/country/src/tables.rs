@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use super::{City, Point, unit};
 
 /// 1,215 cities of China by population (GeoNames, CC BY 4.0; see `examples/data/README.md`).
-const CITIES_CSV: &str = include_str!("../../examples/data/cities_cn.csv");
+const CITIES_CSV: &str = include_str!("../../../examples/data/cities_cn.csv");
 
 /// Draws of a place: a power of two.
 const PICKS: usize = 1 << 16;
