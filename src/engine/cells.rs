@@ -269,7 +269,7 @@ pub(super) struct Cells {
 /// so a radius of 11.3 km if they were regular; a test looks at many.
 const RADIUS_M_MAX: f64 = 20_000.0;
 /// How much wider than its own cell a district starts: cells stick out of their parents.
-const DISTRICT_MARGIN: f64 = 1.25;
+const DISTRICT_MARGIN: f64 = 1.5;
 
 impl Default for Cells {
     fn default() -> Self {

@@ -15,7 +15,7 @@ use crate::domain::{AlertNo, DeviceId, EventTime, MatchHead};
 /// Rows of a bucket inside an alert up to which it is scanned in one go, so that its list of sets can be rewritten
 /// instead of its rows: about a millisecond.
 /// In tests few, so that both ways are gone.
-const WHOLE_ROWS_MAX: u32 = if cfg!(test) { 200 } else { 1 << 19 };
+const WHOLE_ROWS_MAX: u32 = if cfg!(test) { 200 } else { 1 << 18 };
 /// What looking at a bucket costs, in devices.
 const BUCKET_COST: usize = 16;
 
