@@ -151,7 +151,13 @@ fn run(seed: u64) {
     let (mut numbers, mut cancelled) = (0, HashSet::new());
     let devices = 1 + dice.below(3_000);
     for order in 0..60_u64 {
-        now = now.plus_ms(MINUTE_MS * if dice.below(20) == 0 { 30 * 24 * 60 } else { dice.below(30) as i64 });
+        // Two weeks and a month take times out of their bucket's window.
+        let minutes = match dice.below(20) {
+            0 => 30 * 24 * 60,
+            1 => 14 * 24 * 60,
+            _ => dice.below(30) as i64,
+        };
+        now = now.plus_ms(MINUTE_MS * minutes);
         let (base, count) = (now, dice.below(600) as usize);
         let (mut rows, mut row_numbers) = (Vec::new(), Vec::new());
         let late = dice.below(3) == 0;
