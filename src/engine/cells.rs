@@ -266,7 +266,7 @@ pub(super) struct Cells {
 }
 
 /// Above the radius of every cell of resolution 5, metres: the largest hexagons have 328 km², and
-/// so a radius of 11.3 km if they were regular; a test looks at many.
+/// so a radius of 11.3 km if they were regular; a test looks at many cells.
 const RADIUS_M_MAX: f64 = 20_000.0;
 /// How much wider than its own cell a district starts: cells stick out of their parents.
 const DISTRICT_MARGIN: f64 = 1.5;
@@ -628,4 +628,17 @@ fn told_all(bucket: &Bucket, set: SetId, sets: &Sets) -> bool {
 fn near(district: &District, standing: &Standing) -> Vec<AlertNo> {
     let active = standing.alerts.iter().filter(|(_, alert)| alert.active);
     active.filter(|(_, alert)| district.class(alert) != CellClass::Outside).map(|(no, _)| *no).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_wider_than_its_first_bound() {
+        let bases = CellIndex::base_cells().filter(|cell| cell.is_pentagon() || u64::from(*cell) % 5 == 0);
+        let cells = bases.flat_map(|base| base.children(Resolution::Five)).step_by(3);
+        let widest = cells.map(|cell| CellBound::of(cell).radius_m()).fold(0.0, f64::max);
+        assert!((8_000.0..RADIUS_M_MAX).contains(&widest), "{widest} m");
+    }
 }
