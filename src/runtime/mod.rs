@@ -8,6 +8,7 @@
 //! What it never does: decide about an alert (that is `desk/`), read bytes of a wire, keep a match.
 
 mod clock;
+mod driver;
 mod event;
 mod queue;
 mod replay;
@@ -27,6 +28,7 @@ use crate::domain::{
 use crate::engine::Order;
 use crate::geo::PreparedArea;
 use crate::wire::PingBatch;
+use clock::Clock;
 use event::EventDriver;
 use queue::{BatchTask, Queues, Ticket};
 
@@ -142,7 +144,7 @@ struct Inner {
     config: RuntimeConfig,
     sink: Arc<dyn MatchSink>,
     queues: Arc<Queues>,
-    clock: Arc<clock::WallClock>,
+    clock: Arc<dyn Clock>,
     event: Mutex<EventDriver>,
     told: Mutex<u64>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -158,7 +160,7 @@ impl Runtime {
     /// Starts the partition threads.
     pub fn start(config: RuntimeConfig, sink: Arc<dyn MatchSink>) -> std::io::Result<Self> {
         let (queues, ends) = queue::open(config.partitions);
-        let clock = Arc::new(clock::WallClock::default());
+        let clock: Arc<dyn Clock> = Arc::new(clock::WallClock::default());
         let threads = ends
             .into_iter()
             .map(|end| worker::spawn(end, &config, Arc::clone(&sink), Arc::clone(&clock)))
