@@ -14,6 +14,10 @@ pub mod engine;
 pub mod files;
 pub mod geo;
 pub mod limits;
+pub(crate) mod planted;
 pub mod quic;
 pub mod runtime;
 pub mod wire;
+
+#[cfg(test)]
+mod simulation;

@@ -12,6 +12,7 @@ mod cells;
 mod devices;
 mod index;
 mod memory;
+mod note;
 mod output;
 mod partition;
 mod pings;

@@ -14,10 +14,11 @@ use crossbeam::channel::Sender;
 use super::clock::Clock;
 use super::queue::{BatchTask, PingTask, Task};
 use super::{ClockMode, MatchSink, NamespaceIx, RuntimeConfig};
-use crate::domain::{EventTime, PartSpec, PingCounts, PingReject, PingRow, Uncertainty};
+use crate::domain::{AlertNo, DeviceId, EventTime, PartSpec, PingCounts, PingReject, PingRow, Uncertainty};
 use crate::engine::{Count, Order, Output, Partition, PartitionConfig, PingClock};
 use crate::geo::PreparedArea;
 use crate::limits::SCAN_SLICE_DEVICES;
+use crate::planted::{self, Defect};
 
 /// The machines of one partition. See the module head.
 pub(crate) struct Driver {
@@ -75,6 +76,25 @@ impl Driver {
         }
     }
 
+    /// Where matches go.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
+    pub(super) fn sink(&self) -> Arc<dyn MatchSink> {
+        Arc::clone(&self.sink)
+    }
+
+    /// Where matches go from now on; returns where they went.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
+    pub(super) fn change_sink(&mut self, sink: Arc<dyn MatchSink>) -> Arc<dyn MatchSink> {
+        std::mem::replace(&mut self.sink, sink)
+    }
+
+    /// Notes that the log notified a device of an alert.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
+    pub(super) fn note_notified(&mut self, namespace: NamespaceIx, alert: AlertNo, device: DeviceId) -> bool {
+        let machine = self.machines.get_mut(usize::from(namespace.0));
+        machine.is_some_and(|machine| machine.note_notified(alert, device))
+    }
+
     /// A slice of another size, so that small worlds are cut too.
     #[cfg(test)]
     pub(crate) fn set_slice(&mut self, devices: usize) {
@@ -83,6 +103,7 @@ impl Driver {
 
     /// The machines, one for each namespace.
     #[cfg(test)]
+    #[expect(dead_code, reason = "for snapshots")]
     pub(crate) fn machines_mut(&mut self) -> &mut [Partition] {
         &mut self.machines
     }
@@ -172,7 +193,7 @@ impl Driver {
 
     /// Applies the stages that are due by the clock; on the event clock they come as tasks.
     pub(crate) fn apply_due_stages(&mut self) {
-        if self.mode == ClockMode::Event {
+        if self.mode == ClockMode::Event || planted::on(Defect::StagesForgotten) {
             return;
         }
         if let Some(next) = self.next_stage_at() {
@@ -229,7 +250,7 @@ impl Driver {
     fn on_each(&mut self, mut act: impl FnMut(&mut Partition, &mut Output)) {
         for i in 0..self.machines.len() {
             act(&mut self.machines[i], &mut self.out);
-            self.hand_on(NamespaceIx(i as u16));
+            self.hand_on(NamespaceIx(if planted::on(Defect::WrongNamespace) { 0 } else { i as u16 }));
         }
     }
 

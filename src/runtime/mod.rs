@@ -11,6 +11,8 @@ mod clock;
 mod driver;
 mod event;
 mod queue;
+#[cfg_attr(not(test), expect(dead_code, reason = "used by the live start once it has a store"))]
+mod recovery;
 mod replay;
 mod worker;
 
@@ -20,6 +22,11 @@ use tokio::sync::mpsc;
 
 pub use crate::domain::partition_of;
 pub use crate::engine::{EventKey, Output};
+pub(crate) use clock::Clock;
+#[cfg(test)]
+pub(crate) use driver::Driver;
+#[cfg(test)]
+pub(crate) use recovery::{Logged, Recovery};
 pub use replay::{Replay, ReplayError, ReplaySummary, replay};
 
 use crate::domain::{
@@ -28,7 +35,6 @@ use crate::domain::{
 use crate::engine::Order;
 use crate::geo::PreparedArea;
 use crate::wire::PingBatch;
-use clock::Clock;
 use event::EventDriver;
 use queue::{BatchTask, Queues, Ticket};
 
