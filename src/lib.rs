@@ -16,4 +16,5 @@ pub mod geo;
 pub mod limits;
 pub mod quic;
 pub mod runtime;
+pub mod store;
 pub mod wire;
