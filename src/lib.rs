@@ -17,6 +17,7 @@ pub mod limits;
 pub(crate) mod planted;
 pub mod quic;
 pub mod runtime;
+pub mod store;
 pub mod wire;
 
 #[cfg(test)]
