@@ -52,6 +52,26 @@ pub const REPORTS_MAX: usize = 1_000;
 /// Most unconfirmed sighting reports that wait on all alerts. A further one is rejected.
 pub const REPORTS_TOTAL_MAX: usize = 20_000;
 
+/// A journal smaller than this is never compacted, bytes: reading it takes a blink.
+pub const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+/// A journal is compacted where it is so many times what still counts in it; each byte that counts
+/// is then written again once for at least three that do not.
+pub const JOURNAL_GARBAGE_FACTOR: u64 = 4;
+/// What stands around a record in the journal, for the account of what counts in it, bytes.
+pub const JOURNAL_RECORD_COST: usize = 64;
+/// What an action's record may take beyond what it says itself, bytes: the stages that its policy's
+/// name stood for.
+pub const JOURNAL_POLICY_BYTES_MAX: usize = 16 * STAGES_MAX + 256;
+/// Bytes of records that wait for the journal's disk: some dozen of the largest alerts. A further
+/// one is refused.
+pub const JOURNAL_WAITING_BYTES_MAX: usize = 64 << 20;
+/// Longest reason of a rejected report that the journal keeps, bytes. A longer one is cut.
+pub const REPORT_REASON_BYTES_MAX: usize = 1_024;
+
+const _: () = assert!(JOURNAL_GARBAGE_FACTOR > 1, "else a compacted journal is compacted again");
+const _: () =
+    assert!(JOURNAL_WAITING_BYTES_MAX > 8 * ALERT_JSON_BYTES_MAX, "several alerts may wait together");
+
 /// Most matches in one chunk of a match log: a frame, the unit that is dropped, and the most that a
 /// reader copies under the log's lock (some 256 KiB where runs are long, 1.3 MiB where each match
 /// is a run of its own).
