@@ -11,6 +11,7 @@
 mod cells;
 mod devices;
 mod index;
+mod lists;
 mod memory;
 mod output;
 mod partition;
