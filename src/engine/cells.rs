@@ -50,6 +50,16 @@ const CLASS_M_MAX: [u32; 3] = [1_000, 10_000, crate::limits::ACCURACY_M_MAX];
 impl AccuracyClass {
     const ALL: [Self; 3] = [Self(0), Self(1), Self(2)];
 
+    /// Its number.
+    pub(super) fn code(self) -> u8 {
+        self.0
+    }
+
+    /// The class of a number.
+    pub(super) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
     #[inline(always)]
     pub(super) fn of(accuracy_m: u32) -> Self {
         Self(u8::from(accuracy_m > CLASS_M_MAX[0]) + u8::from(accuracy_m > CLASS_M_MAX[1]))
@@ -139,7 +149,7 @@ pub(super) struct Bucket {
     pub(super) over: Vec<Over>,
     /// Alerts that have changed, and whose parts here are not yet worked out.
     pub(super) unlaid: Vec<AlertNo>,
-    cell: CellIndex,
+    pub(super) cell: CellIndex,
     /// `bound` and `Hot::same` are worked out; until then they are wide and empty.
     refined: bool,
     pub(super) class: AccuracyClass,
@@ -254,7 +264,7 @@ pub(super) struct Cells {
     pub(super) hot: Region<Hot>,
     pub(super) ends: Region<End>,
     pub(super) buckets: Vec<Bucket>,
-    by_cell: HashMap<(CellIndex, AccuracyClass), BucketIx, FixedState>,
+    pub(super) by_cell: HashMap<(CellIndex, AccuracyClass), BucketIx, FixedState>,
     /// By hexagon and class, as one number; a cell across a face's edge has two.
     by_key: HashMap<u32, BucketIx, FixedState>,
     districts: Vec<District>,
@@ -391,7 +401,7 @@ impl Cells {
     }
 
     /// Makes the bucket of a cell and class that has none; it learns which alerts stand over it.
-    fn make(
+    pub(super) fn make(
         &mut self,
         cell: CellIndex,
         class: AccuracyClass,

@@ -96,6 +96,32 @@ impl Cells {
         }
     }
 
+    /// So many more rows of this bucket have a set of its list.
+    pub(super) fn add_users(&mut self, ix: BucketIx, local: LocalSet, rows: u32) {
+        *self.users_of(ix, local) += rows;
+    }
+
+    /// Rows of this bucket that have a set of its list.
+    #[cfg(test)]
+    pub(super) fn users(&self, ix: BucketIx, local: LocalSet) -> u32 {
+        let n = usize::from(local.0);
+        let more = || self.buckets[ix.0 as usize].more_sets[n - SETS_AT_END].1;
+        self.ends[ix.0 as usize].users.get(n).copied().unwrap_or_else(more)
+    }
+
+    /// Takes sets that nobody has out of a bucket's list.
+    pub(super) fn drop_unused(&mut self, ix: BucketIx, sets: &mut Sets) {
+        for n in 0..self.sets_len(ix) {
+            let local = LocalSet(n as u16);
+            if *self.users_of(ix, local) == 0 {
+                let old = self.set_at(ix, local, SetId::UNUSED, sets);
+                if old != SetId::UNUSED {
+                    sets.drop(old);
+                }
+            }
+        }
+    }
+
     /// A row of this bucket that has a set of its list gives it up.
     #[inline]
     pub(super) fn unuse_set(&mut self, ix: BucketIx, local: LocalSet, sets: &mut Sets) {
