@@ -33,6 +33,8 @@ pub(crate) struct Driver {
     previews: VecDeque<Preview>,
     /// The pings of a batch while it is applied.
     rows: Vec<PingRow>,
+    /// How many orders were carried out: the number of the next.
+    orders: u64,
 }
 
 struct Preview {
@@ -73,6 +75,7 @@ impl Driver {
             slice: SCAN_SLICE_DEVICES,
             previews: VecDeque::new(),
             rows: Vec::new(),
+            orders: 0,
         }
     }
 
@@ -90,9 +93,11 @@ impl Driver {
 
     /// Notes that the log notified a device of an alert.
     #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
-    pub(super) fn note_notified(&mut self, namespace: NamespaceIx, alert: AlertNo, device: DeviceId) -> bool {
+    pub(super) fn note_notified(&mut self, namespace: NamespaceIx, alert: AlertNo, device: DeviceId) {
         let machine = self.machines.get_mut(usize::from(namespace.0));
-        machine.is_some_and(|machine| machine.note_notified(alert, device))
+        if let Some(machine) = machine {
+            machine.note_notified(device, alert);
+        }
     }
 
     /// A slice of another size, so that small worlds are cut too.
@@ -101,11 +106,45 @@ impl Driver {
         self.slice = devices;
     }
 
-    /// The machines, one for each namespace.
-    #[cfg(test)]
-    #[expect(dead_code, reason = "for snapshots")]
-    pub(crate) fn machines_mut(&mut self) -> &mut [Partition] {
-        &mut self.machines
+    /// How many orders were carried out.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
+    pub(crate) fn orders(&self) -> u64 {
+        self.orders
+    }
+
+    /// So many orders are in the machines that it was made of.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
+    pub(super) fn set_orders(&mut self, orders: u64) {
+        self.orders = orders;
+    }
+
+    /// Begins a snapshot of all namespaces as they are now, one moment for all; false where a scan
+    /// is unfinished or a snapshot under way.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
+    pub(crate) fn begin_snapshot(&mut self) -> bool {
+        let may = |machine: &Partition| !machine.has_work() && !machine.snapshot_active();
+        let begins = self.machines.iter().all(may);
+        begins && self.machines.iter_mut().all(Partition::begin_snapshot)
+    }
+
+    /// Appends the next block of a namespace's snapshot; says whether there are more.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
+    pub(crate) fn snapshot_some(&mut self, namespace: NamespaceIx, bytes: usize, out: &mut Vec<u8>) -> bool {
+        let machine = self.machines.get_mut(usize::from(namespace.0));
+        machine.is_some_and(|machine| machine.snapshot_some(bytes, out))
+    }
+
+    /// Gives all snapshots up.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
+    pub(crate) fn abort_snapshot(&mut self) {
+        self.machines.iter_mut().for_each(Partition::abort_snapshot);
+    }
+
+    /// A namespace's clock, and how many devices it has.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
+    pub(crate) fn state_of(&self, namespace: NamespaceIx) -> Option<(EventTime, usize)> {
+        let machine = self.machines.get(usize::from(namespace.0))?;
+        Some((machine.clock(), machine.devices()))
     }
 
     /// Does what a queue brought.
@@ -126,6 +165,7 @@ impl Driver {
 
     /// Carries out an order in every namespace; `index` is its place among all orders.
     pub(crate) fn order(&mut self, order: &Order, index: u64) {
+        self.orders = index + 1;
         self.on_each(|machine, out| machine.order(order, index, out));
     }
 

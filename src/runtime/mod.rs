@@ -26,7 +26,7 @@ pub(crate) use clock::Clock;
 #[cfg(test)]
 pub(crate) use driver::Driver;
 #[cfg(test)]
-pub(crate) use recovery::{Logged, Recovery};
+pub(crate) use recovery::{Logged, Recovery, stand_alerts};
 pub use replay::{Replay, ReplayError, ReplaySummary, replay};
 
 use crate::domain::{

@@ -18,7 +18,7 @@ use foldhash::fast::FixedState;
 use super::driver::Driver;
 use super::{AlertInfo, MatchSink, NamespaceIx, Told};
 use crate::domain::{AlertNo, Cause, DeviceId, MatchHead};
-use crate::engine::Output;
+use crate::engine::{Output, Partition};
 use crate::planted::{self, Defect};
 
 /// The version that stands for an alert's end.
@@ -86,6 +86,14 @@ impl MatchSink for Filter {
     }
 }
 
+/// Completes a machine that came out of a snapshot: the alerts that stood, by the orders that it had
+/// carried out, without a scan.
+pub(crate) fn stand_alerts<'a>(mut machine: Partition, orders: impl Iterator<Item = &'a Told>) -> Partition {
+    orders.for_each(|told| machine.restore_order(&told.order));
+    machine.finish_restore(machine.clock());
+    machine
+}
+
 /// The recovery of one partition: its matches go through the filter until [`Recovery::end`].
 pub(crate) struct Recovery {
     driver: Driver,
@@ -94,7 +102,9 @@ pub(crate) struct Recovery {
 
 impl Recovery {
     /// Notes what the logs tell of this partition's devices; `logged` by namespace.
-    pub(crate) fn begin(mut driver: Driver, logged: Vec<Logged>) -> Self {
+    /// The driver's machines are those of a snapshot that have carried out so many orders, or empty.
+    pub(crate) fn begin(mut driver: Driver, orders: u64, logged: Vec<Logged>) -> Self {
+        driver.set_orders(orders);
         for (nth, logged) in logged.iter().enumerate() {
             for (alert, device) in logged.entries() {
                 if !planted::on(Defect::LogNotNoted) {
@@ -107,9 +117,11 @@ impl Recovery {
         Self { driver, sink }
     }
 
-    /// Applies an action again, at its own time.
+    /// Applies an action again, at its own time, where the snapshot has it not.
     pub(crate) fn order(&mut self, told: &Told, index: u64) {
-        self.driver.order(&told.order, index);
+        if index >= self.driver.orders() {
+            self.driver.order(&told.order, index);
+        }
     }
 
     /// All actions were given: the driver, whose matches go where they went before.

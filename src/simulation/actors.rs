@@ -7,13 +7,15 @@ use std::rc::Rc;
 
 use super::acts::{self, Act, Growth, HOUR};
 use super::dice::Situation as S;
+use super::disk::MATCHES;
 use super::model::Seen;
 use super::places::SPOTS;
 use super::server::{Batch, Waiting, plain};
 use super::world::{Accepted, Manner, Message, Stream, World};
-use crate::desk::Actor;
+use crate::desk::{Actor, DeskError, JournalError, Mark};
 use crate::domain::{EventTime, Offset, Uncertainty};
 use crate::runtime::NamespaceIx;
+use crate::store::StoreError;
 use crate::wire::{Header, MatchColumns};
 
 /// Batches of a source that the server takes before it stops reading.
@@ -67,6 +69,10 @@ impl World {
         self.server.sessions.insert(session, nth);
         let safe = self.server.ledgers[nth].safe;
         let source = &mut self.sources[nth];
+        if safe < source.safe && self.lied {
+            self.ended = true;
+            return;
+        }
         if safe < source.safe {
             self.wrong(format!("source {nth} heard that {} is safe, now {safe}", self.sources[nth].safe));
             return;
@@ -137,7 +143,11 @@ impl World {
             }
             return;
         }
-        let id = self.dice.below(self.ids as usize) as u32;
+        // Mostly its own alerts, now and then another's.
+        let mut id = self.dice.below(self.ids as usize) as u32;
+        if !self.dice.one_in(12) {
+            id = id / 2 * 2 + nth as u32;
+        }
         let now = self.time + self.off;
         let act = acts::random(&mut self.dice, now, id, self.desk.published(id));
         self.ask(nth, act);
@@ -181,37 +191,40 @@ impl World {
         let now = self.server.now();
         let at = now.max(self.desk.newest);
         let expired = self.desk.is_expired(act.id(), at);
-        let order = self.desk.decide(at, authority, act);
-        let actor = Actor::Authority(format!("authority-{authority}").into());
-        let real_at = EventTime(now).max(self.server.book.newest());
-        let told = self.server.book.decide(real_at, &actor, act.real());
-        self.trace.note("act", &[authority as i64, i64::from(act.id()), at, i64::from(order.is_some())]);
-        match (order, told) {
-            (Some(order), Ok(told)) => {
-                if (told.order.at.0, told.order.alert.0) != (order.at, order.no) {
-                    self.wrong(format!("{:?} decided, {order:?} by the rules", told.order));
-                }
-                self.hit(match &**act {
-                    Act::Publish { .. } => S::Publish,
-                    Act::Update { .. } if expired => S::UpdateRevives,
-                    Act::Update { .. } => S::Update,
-                    Act::Sighting { .. } => S::Sighting,
-                    Act::Cancel { .. } if expired => S::CancelExpired,
-                    Act::Cancel { .. } => S::Cancel,
-                });
-                let no = self.accepted.len() as u64;
-                let journal = &mut self.stored.journal;
-                let next = journal.next();
-                journal.append(1, next, next + 1, &record(at, authority, act));
-                self.accepted.push(Accepted { at, authority, act: Rc::clone(act), confirmed: false });
-                let (after, order) = (next + 1, Rc::new(order));
-                self.server.waiting.push_back(Waiting { no, after, told, order, authority, request });
-            }
-            (None, Err(_)) => {
-                self.hit(S::ActionRejected);
-                self.net.push(Message::Reply { authority, request, action: None });
-            }
-            (order, told) => self.wrong(format!("{act:?}: {told:?} decided, {order:?} by the rules")),
+        let mut rules = self.desk.clone();
+        let order = rules.decide(at, authority, act);
+        let server = &mut self.server;
+        let pending =
+            server.desk.submit(Some(&mut server.files), EventTime(now), &actor(authority), act.real());
+        let answer = pending.clone().ready(Mark(u64::MAX));
+        let done = matches!(answer, Ok(Ok(_)));
+        let full = matches!(answer, Ok(Err(DeskError::Journal(JournalError::Full))));
+        self.trace.note("act", &[authority as i64, i64::from(act.id()), at, i64::from(done)]);
+        let mut action = None;
+        if done && let Some(order) = order {
+            self.hit(match &**act {
+                Act::Publish { .. } => S::Publish,
+                Act::Update { .. } if expired => S::UpdateRevives,
+                Act::Update { .. } => S::Update,
+                Act::Sighting { .. } => S::Sighting,
+                Act::Cancel { .. } if expired => S::CancelExpired,
+                Act::Cancel { .. } => S::Cancel,
+            });
+            let no = self.accepted.len() as u64;
+            action = Some(no);
+            self.desk = rules;
+            self.accepted.push(Accepted { at, authority, act: Rc::clone(act), confirmed: false });
+            self.server.orders.push_back((no, Rc::new(order)));
+        } else if full {
+            self.hit(S::ActionRefusedFull);
+        } else if done || order.is_some() {
+            self.wrong(format!("{act:?}: {answer:?}, {order:?} by the rules"));
+        } else {
+            self.hit(S::ActionRejected);
+        }
+        self.server.waiting.push(Waiting { pending, action, authority, request });
+        if let Some(error) = self.server.files.failed.take() {
+            self.store_error(error);
         }
     }
 
@@ -258,15 +271,17 @@ impl World {
             let cursor = self.server.cursors[nth];
             let from_start = self.dice.one_in(6);
             let partner = &mut self.partners[nth];
-            let from = if from_start { 0 } else { cursor.min(partner.next) };
+            let from = if from_start { 0 } else { cursor };
+            let from = from.max(self.server.files.logs[ns].first());
             if from < partner.next {
                 self.seen.hit(S::PartnerReplay);
-            } else if from > 0 {
+            }
+            if from == cursor && from > 0 {
                 self.seen.hit(S::PartnerResumes);
             }
             (partner.connection, partner.sent, partner.next) = (Some(connection), from, from);
         }
-        let (from, visible) = (self.partners[nth].sent, self.stored.logs[ns].visible());
+        let (from, visible) = (self.partners[nth].sent, self.server.files.logs[ns].visible());
         if from > visible {
             self.wrong(format!("partner {nth} is at {from}, the log shows {visible}"));
             return false;
@@ -275,7 +290,13 @@ impl World {
             return false;
         }
         let matches = if self.dice.one_in(2) { self.from_memory(ns, from) } else { None };
-        let matches = matches.unwrap_or_else(|| self.from_disk(ns, from));
+        let matches = match matches.map_or_else(|| self.from_disk(ns, from), Ok) {
+            Ok(matches) => matches,
+            Err(error) => {
+                self.store_error(error);
+                return false;
+            }
+        };
         let matches: Vec<_> = matches.into_iter().take((visible - from) as usize).collect();
         if matches.is_empty() {
             self.wrong(format!("nothing is read at {from}, the log shows {visible}"));
@@ -295,12 +316,14 @@ impl World {
         Some(chunk.matches()?.iter().map(|(_, found)| plain(&found)).collect())
     }
 
-    fn from_disk(&self, ns: usize, from: u64) -> Vec<super::model::Found> {
-        let records = self.stored.logs[ns].records();
-        let Some(record) = records.iter().find(|record| record.next > from) else { return Vec::new() };
-        let bytes = bytes::Bytes::copy_from_slice(&record.payload[Header::BYTES..]);
-        let matches = MatchColumns::read(&bytes).unwrap();
-        matches.iter().filter(|(offset, _)| offset.0 >= from).map(|(_, found)| plain(&found)).collect()
+    fn from_disk(&self, ns: usize, from: u64) -> Result<Vec<super::model::Found>, StoreError> {
+        let records = self.server.files.logs[ns].reader().read(from, 1)?;
+        let Some(record) = records.first().filter(|record| record.kind == MATCHES) else {
+            return Ok(Vec::new());
+        };
+        let matches = MatchColumns::read(&record.payload.slice(Header::BYTES..)).unwrap();
+        let after = matches.iter().filter(|(offset, _)| offset.0 >= from);
+        Ok(after.map(|(_, found)| plain(&found)).collect())
     }
 
     fn matches_arrive(&mut self, nth: usize, connection: u64, first: u64, matches: Vec<super::model::Found>) {
@@ -327,17 +350,14 @@ impl World {
     }
 
     fn cursor_arrives(&mut self, nth: usize, offset: u64) {
-        let visible = self.stored.logs[self.partners[nth].ns].visible();
+        let visible = self.server.files.logs[self.partners[nth].ns].visible();
         let cursor = &mut self.server.cursors[nth];
         // Past the end: refused. Old: it says nothing new.
         if offset > visible || offset <= *cursor {
             return;
         }
         *cursor = offset;
-        let journal = &mut self.stored.journal;
-        let next = journal.next();
-        let record = [(nth as u64).to_le_bytes(), offset.to_le_bytes()].concat();
-        journal.append(2, next, next + 1, &record);
+        self.server.moved.insert(nth);
         self.trace.note("cursor", &[nth as i64, offset as i64]);
     }
 
@@ -434,7 +454,7 @@ impl World {
     }
 }
 
-/// An action as the journal holds it.
-pub(super) fn record(at: i64, authority: usize, act: &Act) -> Vec<u8> {
-    format!("{at} {authority} {act:?}").into_bytes()
+/// Who an authority is to the desk.
+pub(super) fn actor(authority: usize) -> Actor {
+    Actor::Authority(format!("authority-{authority}").into())
 }

@@ -1,33 +1,49 @@
 //! The process ends at any moment, and another one starts from what the disk holds.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::actors::record;
+use super::actors::actor;
 use super::acts::MINUTE;
 use super::dice::Situation as S;
-use super::model::Desk;
-use super::server::{Ledger, Server};
+use super::disk::{Files, MATCHES, read_all};
+use super::model::{Desk, Order, Rules};
+use super::server::{Ledger, Server, Shard};
 use super::world::World;
-use crate::desk::Actor;
-use crate::domain::{Cause, EventTime, Offset};
-use crate::runtime::{Logged, NamespaceIx, Recovery};
+use crate::desk::{NumberedTold, Record, Recovered};
+use crate::domain::{Cause, Offset};
+use crate::engine::{Partition, PartitionConfig, Restorer};
+use crate::runtime::{Driver, Logged, MatchSink, NamespaceIx, Recovery, stand_alerts};
+use crate::store::{Manifest, StoreError};
 use crate::wire::{Header, MatchColumns};
+
+/// An action that is decided again, and what the rules make of it.
+type Again = (NumberedTold, Rc<Order>);
 
 impl World {
     pub(super) fn crash(&mut self) {
         self.note_what_is_lost();
-        let in_sync = self.dice.one_in(3);
-        let how = match (in_sync, self.dice.one_in(2)) {
-            (true, _) => S::CrashInSync,
-            (false, true) => S::Kill,
-            (false, false) => S::PowerCut,
-        };
-        self.hit(how);
-        self.trace.note("crash", &[i64::from(in_sync)]);
-        self.stored.journal.crash(&mut self.dice, in_sync);
-        for log in &mut self.stored.logs {
-            log.crash(&mut self.dice, in_sync);
+        self.crashing = true;
+        if !self.disk.is_dead() && self.faults && self.dice.one_in(2) {
+            // In the middle of whatever the disk is at.
+            self.disk.set_fuse(Some(self.dice.below(5) as u64));
+            match self.dice.below(3) {
+                0 => self.sync_journal(),
+                1 => self.keeper_steps(),
+                _ => {
+                    let ns = self.dice.below(self.history.len());
+                    self.sync_log(ns);
+                }
+            }
         }
+        self.crashing = false;
+        if self.ended {
+            return;
+        }
+        if self.disk.is_dead() {
+            self.hit(S::CrashInSync);
+        }
+        self.stop();
         // An outage, mostly short.
         let outage = match self.dice.below(8) {
             0 => self.dice.range(5 * MINUTE, 40 * MINUTE),
@@ -36,15 +52,27 @@ impl World {
         };
         self.note_outage(outage);
         self.time += outage;
-        if self.dice.one_in(10) {
+        if self.faults && self.dice.one_in(10) {
             self.off -= self.dice.range(1, 60 * MINUTE);
             self.hit(S::ClockBackRestart);
         }
         self.restart();
     }
 
+    fn stop(&mut self) {
+        let power = self.dice.one_in(2);
+        self.trace.note("crash", &[i64::from(power)]);
+        if power {
+            self.hit(S::PowerCut);
+            self.disk.power_cut();
+        } else {
+            self.hit(S::Kill);
+            self.disk.crash();
+        }
+    }
+
     fn note_what_is_lost(&mut self) {
-        let orders: Vec<u64> = self.server.shards.iter().map(|shard| shard.orders).collect();
+        let orders: Vec<u64> = self.server.shards.iter().map(|shard| shard.driver.orders()).collect();
         if orders.iter().any(|one| *one != orders[0]) {
             self.hit(S::CrashHalfTold);
         }
@@ -54,7 +82,10 @@ impl World {
         if !self.server.waiting.is_empty() {
             self.hit(S::CrashUnconfirmed);
         }
-        let ends = self.stored.logs.iter().zip(&self.history);
+        if self.server.keeper.is_some() {
+            self.hit(S::SnapshotMidCrash);
+        }
+        let ends = self.server.files.logs.iter().zip(&self.history);
         if ends.into_iter().any(|(log, history)| log.visible() < history.matches.len() as u64) {
             self.hit(S::CrashUnsynced);
         }
@@ -76,112 +107,195 @@ impl World {
         }
     }
 
-    /// Starts a process from what is stored.
+    /// Starts processes until one stands.
     fn restart(&mut self) {
-        let newest = self.desk.newest;
-        let actions = self.stored.journal.records().iter().filter(|record| record.kind == 1).count();
-        if let Some(lost) = self.accepted.iter().skip(actions).find(|one| one.confirmed) {
-            let act = format!("{:?}", lost.act);
-            self.wrong(format!("a confirmed action is lost: {act}"));
-            return;
+        let newest = self.server.now();
+        for attempt in 0..20 {
+            if self.faults && attempt < 3 && self.dice.one_in(4) {
+                self.disk.set_fuse(Some(self.dice.below(60) as u64));
+            }
+            if attempt > 2 {
+                self.disk.set_faults(Default::default());
+            }
+            match self.start(newest) {
+                Ok(()) => {
+                    self.sources.iter_mut().for_each(|source| source.session = None);
+                    self.partners.iter_mut().for_each(|partner| partner.connection = None);
+                    return;
+                }
+                Err(error) if error.is_damage() => return self.store_error(error),
+                Err(error) if error.is_full() => self.disk.set_faults(Default::default()),
+                Err(_) => self.hit(S::CrashInRecovery),
+            }
+            if self.error.is_some() {
+                return;
+            }
+            self.stop();
         }
-        self.accepted.truncate(actions);
+        self.wrong("it does not start");
+    }
+
+    fn start(&mut self, newest: i64) -> Result<(), StoreError> {
+        let files = Files::open(&self.disk, self.history.len())?;
+        if files.torn > 0 {
+            self.hit(S::TornTail);
+        }
+        if files.copied > 0 {
+            self.hit(S::TailCopied);
+        }
         for ns in 0..self.history.len() {
-            let end = self.stored.logs[ns].next();
+            let end = files.logs[ns].next();
             if end < self.shown[ns] {
                 self.wrong(format!("offset {} was shown, the log ends at {end}", self.shown[ns]));
-                return;
+                return Ok(());
             }
             let kept = self.history[ns].truncate(end as usize);
             self.expect(kept);
         }
-        let tries = if self.dice.one_in(6) { 2 } else { 1 };
-        for attempt in 1..=tries {
-            self.server = Server::new(&self.setup, self.time + self.off);
-            self.server.clock.set(newest);
-            let _ = self.server.now();
-            self.set_clock();
-            if attempt < tries {
-                self.hit(S::CrashInRecovery);
-            }
-            if !self.recover(attempt < tries) {
-                return;
+        let mut server = Server::new(&self.setup, newest, files);
+        let _ = server.now();
+        let (recovered, all) = match self.recover_desk(&server)? {
+            Some(both) => both,
+            None => return Ok(()),
+        };
+        server.desk = recovered.desk;
+        for cursor in &recovered.cursors {
+            let nth = cursor.partner.strip_prefix("partner-").and_then(|nth| nth.parse().ok());
+            let nth: usize = nth.unwrap_or_default();
+            server.cursors[nth] = cursor.offset.0;
+        }
+        self.check_cursors(&server);
+        for (again, _) in &all {
+            if let Some(info) = &again.told.info {
+                server.sink.alert(info);
             }
         }
-        self.sources.iter_mut().for_each(|source| source.session = None);
-        self.partners.iter_mut().for_each(|partner| partner.connection = None);
-        self.server.ledgers = vec![Ledger::restarted(0); self.sources.len()];
+        for ns in 0..self.history.len() {
+            let end = server.files.logs[ns].next();
+            server.sink.delivery.log(NamespaceIx(ns as u16)).start_at(Offset(end));
+        }
+        self.server = server;
+        self.set_clock();
+        let manifest = self.pick_snapshot()?;
+        let snap = manifest.as_ref().and_then(|manifest| self.snaps.get(&manifest.number).cloned());
+        if let Some(manifest) = &manifest {
+            self.hit(S::SnapshotRestored);
+            self.trace.note("restored", &[manifest.number as i64]);
+            for (source, mark) in manifest.sources.iter().enumerate() {
+                self.server.ledgers[source] = Ledger::restarted(mark.batch);
+            }
+        }
+        for nth in 0..self.server.shards.len() {
+            let of_rules = snap.as_ref().and_then(|snap| snap[nth].clone());
+            self.recover_partition(nth, manifest.as_ref(), of_rules, &all)?;
+            if self.error.is_some() {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
-    /// Recovers; where it is `cut` short, the process ends somewhere in it. What it emitted until
-    /// then may have reached the disk.
-    fn recover(&mut self, cut: bool) -> bool {
-        self.recover_cursors();
-        let Some(told) = self.recover_desk() else { return false };
-        let partitions = self.server.shards.len();
-        let stop = if cut { self.dice.below(partitions * (told.len() + 1)) } else { usize::MAX };
-        let mut done = 0;
-        for ns in 0..self.history.len() {
-            let end = self.stored.logs[ns].next();
-            self.server.sink.delivery.log(NamespaceIx(ns as u16)).start_at(Offset(end));
+    /// The newest snapshot that the match logs reach, if its files can be read.
+    fn pick_snapshot(&mut self) -> Result<Option<Manifest>, StoreError> {
+        let (finished, skipped) = self.server.files.snapshots.list()?;
+        if !skipped.is_empty() {
+            self.hit(S::SnapshotSkipped);
         }
-        for nth in 0..partitions {
-            let logged = self.logged_of(nth);
-            for (ns, history) in self.history.iter().enumerate() {
-                for (alert, device) in history.stories.keys() {
-                    if self.server.partition(*device) == nth {
-                        self.server.shards[nth].rules[ns].note(*alert, *device);
-                    }
+        for manifest in finished {
+            let reached = manifest.files.iter().all(|file| {
+                let ns = self.setup.runtime.namespaces.iter().position(|c| c.name.as_str() == file.namespace);
+                self.server.files.logs[ns.unwrap_or_default()].visible() >= file.match_log_end
+            });
+            if !reached {
+                self.wrong(format!("snapshot {} counts, and the logs do not reach it", manifest.number));
+            }
+            return Ok(Some(manifest));
+        }
+        Ok(None)
+    }
+
+    /// A machine of a partition and namespace, out of a snapshot.
+    fn restored(&self, manifest: &Manifest, nth: usize, ns: usize) -> Result<Partition, StoreError> {
+        let name = self.setup.runtime.namespaces[ns].name.as_str();
+        let is = |file: &&crate::store::ManifestFile| file.namespace == name && file.partition == nth as u32;
+        let max_age = self.setup.runtime.namespaces[ns].max_age;
+        let config = PartitionConfig { max_age, sliced: true, seed: nth as u64 };
+        let Some(file) = manifest.files.iter().find(is) else { return Ok(Partition::new(config)) };
+        let mut reader = self.server.files.snapshots.read(manifest.number, &file.written)?;
+        let mut restorer = Restorer::new(config, file.written.bytes);
+        while let Some(block) = reader.next()? {
+            restorer.block(block).unwrap();
+        }
+        Ok(restorer.finish().unwrap())
+    }
+
+    fn recover_partition(
+        &mut self,
+        nth: usize,
+        manifest: Option<&Manifest>,
+        of_rules: Option<(u64, Rc<Vec<Rules>>)>,
+        all: &[Again],
+    ) -> Result<(), StoreError> {
+        let namespaces = self.history.len();
+        let (orders, mut machines, mut logged) =
+            (of_rules.as_ref().map_or(0, |one| one.0), Vec::new(), Vec::new());
+        for ns in 0..namespaces {
+            let name = self.setup.runtime.namespaces[ns].name.as_str();
+            let file = manifest.and_then(|manifest| {
+                manifest.files.iter().find(|f| f.namespace == name && f.partition == nth as u32)
+            });
+            if let (Some(manifest), Some(file)) = (manifest, file) {
+                if file.last_action != orders {
+                    self.wrong(format!("the snapshot names {} orders, not {orders}", file.last_action));
+                }
+                let told = all.iter().take(file.last_action as usize).map(|(again, _)| &again.told);
+                machines.push(stand_alerts(self.restored(manifest, nth, ns)?, told));
+            } else {
+                let max_age = self.setup.runtime.namespaces[ns].max_age;
+                machines.push(Partition::new(PartitionConfig { max_age, sliced: true, seed: nth as u64 }));
+            }
+            logged.push(self.logged_of(nth, ns, file.map_or(0, |file| file.match_log_end))?);
+        }
+        let config = &self.setup.runtime;
+        let (sink, clock) = (Arc::clone(&self.server.sink), Arc::clone(&self.server.clock));
+        let mut driver = Driver::of(machines, config, sink, clock);
+        driver.set_slice(self.setup.slice);
+        let mut rules = match of_rules {
+            Some((_, rules)) => (*rules).clone(),
+            None => self.setup.max_ages.iter().map(|age| Rules::new(*age)).collect(),
+        };
+        let mut unknown = false;
+        for (ns, history) in self.history.iter().enumerate() {
+            for (alert, device) in history.stories.keys() {
+                if self.server.partition(*device) == nth {
+                    unknown |= !rules[ns].devices.contains_key(device);
+                    rules[ns].note(*alert, *device);
                 }
             }
-            if !self.history.iter().all(|history| history.stories.is_empty()) {
-                self.hit(S::NotedUnknown);
-            }
-            let shard = self.server.shards.remove(nth);
-            let mut recovery = Recovery::begin(shard.driver, logged);
-            let mut rules = shard.rules;
-            let mut orders = 0;
-            for (no, (told, order)) in told.iter().enumerate() {
-                recovery.order(told, no as u64);
+        }
+        if unknown {
+            self.hit(S::NotedUnknown);
+        }
+        let mut recovery = Recovery::begin(driver, orders, logged);
+        for (again, order) in all {
+            recovery.order(&again.told, again.no);
+            if again.no >= orders {
                 rules.iter_mut().for_each(|rules| rules.order(order));
-                orders = no as u64 + 1;
-                done += 1;
-                if done > stop {
-                    break;
-                }
-            }
-            let driver = recovery.end();
-            for (ns, rules) in rules.iter_mut().enumerate() {
-                self.drop_logged(ns, rules);
-            }
-            let found = shard.found;
-            let (urgent, data) = (shard.urgent, shard.data);
-            let shard = super::server::Shard { driver, rules, found, urgent, data, orders };
-            self.server.shards.insert(nth, shard);
-            self.collect(nth);
-            if self.error.is_some() {
-                return false;
-            }
-            if done > stop {
-                break;
             }
         }
-        if cut {
-            for ns in 0..self.history.len() {
-                if self.dice.one_in(2) {
-                    self.sync_log(ns);
-                }
-                self.stored.logs[ns].crash(&mut self.dice, false);
-                let end = self.stored.logs[ns].next();
-                let kept = self.history[ns].truncate(end as usize);
-                self.expect(kept);
-            }
+        let driver = recovery.end();
+        for (ns, rules) in rules.iter_mut().enumerate() {
+            self.drop_logged(ns, rules);
         }
-        true
+        let found = vec![Vec::new(); namespaces];
+        let (urgent, data) = Default::default();
+        self.server.shards[nth] = Shard { driver, urgent, data, rules, found };
+        self.collect(nth);
+        Ok(())
     }
 
     /// By the rules as they are: of what is applied again, the log need not say what it says.
-    fn drop_logged(&mut self, ns: usize, rules: &mut super::model::Rules) {
+    fn drop_logged(&mut self, ns: usize, rules: &mut Rules) {
         let stories = &self.history[ns].stories;
         let mut seen = Vec::new();
         let before = rules.found.len();
@@ -196,6 +310,7 @@ impl World {
                     seen.push(S::HalfCancel);
                     true
                 }
+                // It may be one that is told here, first, and then of an update.
                 _ => false,
             }
         });
@@ -208,66 +323,76 @@ impl World {
         seen.into_iter().for_each(|what| self.hit(what));
     }
 
-    fn recover_cursors(&mut self) {
-        for record in self.stored.journal.records().iter().filter(|record| record.kind == 2) {
-            let number =
-                |at: usize| record.payload[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or(0);
-            self.server.cursors[number(0) as usize] = number(8);
-        }
+    fn check_cursors(&mut self, server: &Server) {
         for nth in 0..self.partners.len() {
-            let (cursor, durable) = (self.server.cursors[nth], self.durable_cursors[nth]);
+            let (cursor, durable) = (server.cursors[nth], self.durable_cursors[nth]);
             if cursor < durable {
                 self.wrong(format!("the cursor of partner {nth} went back from {durable} to {cursor}"));
             }
-            let end = self.stored.logs[self.partners[nth].ns].next();
+            let end = server.files.logs[self.partners[nth].ns].next();
             if cursor > end {
                 self.wrong(format!("the cursor of partner {nth} is {cursor}, the log ends at {end}"));
             }
         }
     }
 
-    /// Decides the journal's actions again: each must be accepted as it was.
-    #[expect(clippy::type_complexity, reason = "seen here and by its one caller")]
-    fn recover_desk(&mut self) -> Option<Vec<(crate::runtime::Told, Rc<super::model::Order>)>> {
+    /// Decides the journal's actions again: each must be there as it was accepted.
+    fn recover_desk(&mut self, server: &Server) -> Result<Option<(Recovered, Vec<Again>)>, StoreError> {
+        let mut recovery = crate::desk::Recovery::new(Default::default());
+        let mut actions = 0;
+        for record in read_all(&server.files.journal.reader(), 0)? {
+            if let Err(why) = recovery.record(record.kind, &record.payload) {
+                self.wrong(format!("the journal gives no desk: {why}"));
+                return Ok(None);
+            }
+            if let Ok(Record::Action(decided)) = Record::decode(record.kind, &record.payload) {
+                let Some(accepted) = self.accepted.get(actions) else {
+                    self.wrong(format!("nobody asked for {decided:?}"));
+                    return Ok(None);
+                };
+                let same = decided.at.0 == accepted.at
+                    && decided.actor == actor(accepted.authority)
+                    && decided.action == accepted.act.real();
+                if !same {
+                    let was = format!("{:?}", accepted.act);
+                    self.wrong(format!("the journal holds {decided:?} instead of {was}"));
+                    return Ok(None);
+                }
+                actions += 1;
+            }
+        }
+        if let Some(lost) = self.accepted.iter().skip(actions).find(|one| one.confirmed) {
+            let act = format!("{:?}", lost.act);
+            self.wrong(format!("a confirmed action is lost: {act}"));
+            return Ok(None);
+        }
+        self.accepted.truncate(actions);
+        let recovered = recovery.finish();
         self.desk = Desk::default();
         let mut all = Vec::new();
-        let records: Vec<_> = self.stored.journal.records().to_vec();
-        let records = records.into_iter().filter(|record| record.kind == 1);
-        for (accepted, stored) in self.accepted.clone().into_iter().zip(records) {
-            let (at, authority, act) = (accepted.at, accepted.authority, &accepted.act);
-            if stored.payload != record(at, authority, act) {
-                self.wrong(format!("the journal holds another action than {act:?}"));
-                return None;
-            }
-            let order = self.desk.decide(at, authority, act);
-            let actor = Actor::Authority(format!("authority-{authority}").into());
-            let told = self.server.book.decide(EventTime(at), &actor, act.real());
-            let (Some(order), Ok(told)) = (order, told) else {
-                self.wrong(format!("{act:?} is not accepted again"));
-                return None;
+        for (accepted, told) in self.accepted.clone().iter().zip(&recovered.orders) {
+            let Some(order) = self.desk.decide(accepted.at, accepted.authority, &accepted.act) else {
+                self.wrong(format!("{:?} is not accepted again", accepted.act));
+                return Ok(None);
             };
-            if let Some(info) = &told.info {
-                use crate::runtime::MatchSink;
-                self.server.sink.alert(info);
-            }
-            all.push((told, Rc::new(order)));
+            all.push((told.clone(), Rc::new(order)));
         }
-        Some(all)
+        Ok(Some((recovered, all)))
     }
 
-    /// What the match logs tell of a partition's devices.
-    fn logged_of(&self, nth: usize) -> Vec<Logged> {
-        let read = |log: &super::stub::SimLog| {
-            let mut logged = Logged::default();
-            for record in log.records() {
-                let bytes = bytes::Bytes::copy_from_slice(&record.payload[Header::BYTES..]);
-                let matches = MatchColumns::read(&bytes).unwrap();
-                for (_, head, devices) in matches.runs() {
-                    logged.note(&head, devices.filter(|device| self.server.partition(device.0) == nth));
-                }
+    /// What a match log tells of a partition's devices, from an offset on.
+    fn logged_of(&self, nth: usize, ns: usize, from: u64) -> Result<Logged, StoreError> {
+        let mut logged = Logged::default();
+        for record in read_all(&self.server.files.logs[ns].reader(), from)? {
+            debug_assert_eq!(record.kind, MATCHES);
+            let matches = MatchColumns::read(&record.payload.slice(Header::BYTES..)).unwrap();
+            for (first, head, devices) in matches.runs() {
+                let devices = (first.0..)
+                    .zip(devices)
+                    .filter(|(offset, device)| *offset >= from && self.server.partition(device.0) == nth);
+                logged.note(&head, devices.map(|(_, device)| device));
             }
-            logged
-        };
-        self.stored.logs.iter().map(read).collect()
+        }
+        Ok(logged)
     }
 }

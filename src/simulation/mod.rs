@@ -16,10 +16,11 @@ mod acts;
 mod checks;
 mod crash;
 mod dice;
+mod disk;
+mod keeper;
 mod model;
 mod places;
 mod server;
-mod stub;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

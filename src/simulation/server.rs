@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::disk::Files;
+use super::keeper::Keeper;
 use super::model::{Found, Order, Rules, Seen};
 use super::places::places;
-use super::stub::SimLog;
 use crate::delivery::Delivery;
-use crate::desk::Book;
+use crate::desk::{DeskCore, DeskError, Pending, Receipt};
 use crate::domain::{DeviceId, EventTime, Match, MaxAge, Namespace, Ping, PingRow, Position, partition_of};
 use crate::runtime::{
     AlertInfo, Clock, ClockMode, Driver, MatchSink, NamespaceConfig, NamespaceIx, Output, RuntimeConfig, Told,
@@ -104,17 +105,13 @@ pub(super) struct Shard {
     /// By namespace.
     pub(super) rules: Vec<Rules>,
     pub(super) found: Vec<Vec<Found>>,
-    /// Orders applied.
-    pub(super) orders: u64,
 }
 
-/// An action that is decided and not yet durable.
+/// An answer that waits for the journal.
 pub(super) struct Waiting {
-    pub(super) no: u64,
-    /// The journal's number after its record.
-    pub(super) after: u64,
-    pub(super) told: Told,
-    pub(super) order: Rc<Order>,
+    pub(super) pending: Pending<Result<Receipt, DeskError>>,
+    /// The action's number, where it was accepted.
+    pub(super) action: Option<u64>,
     pub(super) authority: usize,
     pub(super) request: u64,
 }
@@ -172,22 +169,22 @@ pub(super) struct Server {
     pub(super) shards: Vec<Shard>,
     pub(super) sink: Arc<Sink>,
     pub(super) clock: Arc<SimClock>,
-    pub(super) book: Book,
-    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) files: Files,
+    pub(super) desk: DeskCore,
+    pub(super) waiting: Vec<Waiting>,
+    /// Up to which mark authorities may be answered.
+    pub(super) told: crate::desk::Mark,
+    /// What the rules make of actions that partitions were not told.
+    pub(super) orders: VecDeque<(u64, Rc<Order>)>,
     /// By source.
     pub(super) ledgers: Vec<Ledger>,
     /// Sessions that are open, with their source.
     pub(super) sessions: BTreeMap<u64, usize>,
     /// By partner.
     pub(super) cursors: Vec<u64>,
-}
-
-/// What a restart finds.
-#[derive(Clone, Default)]
-pub(super) struct Stored {
-    pub(super) journal: SimLog,
-    /// By namespace.
-    pub(super) logs: Vec<SimLog>,
+    /// Partners whose cursor moved since the journal was written.
+    pub(super) moved: BTreeSet<usize>,
+    pub(super) keeper: Option<Keeper>,
 }
 
 /// How the world's server is configured.
@@ -227,7 +224,7 @@ impl Setup {
 
 impl Server {
     /// An empty process at a time.
-    pub(super) fn new(setup: &Setup, raw: i64) -> Self {
+    pub(super) fn new(setup: &Setup, raw: i64, files: Files) -> Self {
         let sink = Arc::new(Sink::new(&setup.runtime));
         let clock = Arc::new(SimClock::new(raw));
         let shard = |nth: u32| {
@@ -240,18 +237,22 @@ impl Server {
                 data: VecDeque::new(),
                 rules: setup.max_ages.iter().map(|age| Rules::new(*age)).collect(),
                 found: vec![Vec::new(); setup.max_ages.len()],
-                orders: 0,
             }
         };
         Self {
             shards: (0..setup.runtime.partitions).map(shard).collect(),
             sink,
             clock,
-            book: Book::new(BTreeMap::new()),
-            waiting: VecDeque::new(),
+            files,
+            desk: DeskCore::default(),
+            waiting: Vec::new(),
+            told: crate::desk::Mark::default(),
+            orders: VecDeque::new(),
             ledgers: vec![Ledger::default(); setup.sources],
             sessions: BTreeMap::new(),
             cursors: vec![0; setup.partners],
+            moved: BTreeSet::new(),
+            keeper: None,
         }
     }
 

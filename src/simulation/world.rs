@@ -7,8 +7,12 @@ use std::rc::Rc;
 use super::acts::{Act, HOUR, MINUTE};
 use super::checks::{History, same};
 use super::dice::{Dice, Seen, Situation as S, Trace};
+use super::disk::{Files, MATCHES};
+use super::keeper::Snap;
 use super::model::{Desk, Found};
-use super::server::{Batch, Server, Setup, Stored, plain};
+use super::server::{Batch, Server, Setup, plain};
+use crate::store::StoreError;
+use crate::store::faulty::FaultyDisk;
 
 /// Where time starts, Unix ms.
 const START: i64 = 1_779_000_000_000;
@@ -92,7 +96,16 @@ pub(super) struct World {
     pub(super) off: i64,
     pub(super) stalled: bool,
     pub(super) faults: bool,
-    pub(super) stored: Stored,
+    pub(super) disk: FaultyDisk,
+    /// What snapshots hold by the rules, by number.
+    pub(super) snaps: BTreeMap<u64, Snap>,
+    /// The disk has lied, or bits were flipped: damage may be found.
+    pub(super) lied: bool,
+    /// This world may meet that.
+    pub(super) may_lie: bool,
+    /// The start stopped at damage: the world is over.
+    pub(super) ended: bool,
+    pub(super) crashing: bool,
     pub(super) server: Server,
     pub(super) desk: Desk,
     pub(super) accepted: Vec<Accepted>,
@@ -106,6 +119,7 @@ pub(super) struct World {
     pub(super) serial: u64,
     /// Cursors that were durable, by partner.
     pub(super) durable_cursors: Vec<u64>,
+    pub(super) synced_cursors: Vec<u64>,
     /// What a partner may have seen ends here, by namespace.
     pub(super) shown: Vec<u64>,
     pub(super) ids: u32,
@@ -156,8 +170,9 @@ impl World {
         let (partitions, slice) = (1 + dice.below(3) as u32, dice.pick(&[17, 24, 90, 10_000]));
         let setup = Setup::new(partitions, max_ages, MINUTE, slice, sources.len(), partners.len());
         let time = START + dice.range(0, HOUR);
-        let server = Server::new(&setup, time);
-        let stored = Stored { logs: vec![Default::default(); namespaces], ..Stored::default() };
+        let disk = FaultyDisk::new(seed);
+        let files = Files::open(&disk, namespaces).unwrap();
+        let server = Server::new(&setup, time, files);
         Self {
             trace: Trace::new(told),
             seen: Seen::default(),
@@ -165,7 +180,12 @@ impl World {
             off: 0,
             stalled: false,
             faults: true,
-            stored,
+            disk,
+            snaps: BTreeMap::new(),
+            lied: false,
+            may_lie: dice.one_in(12),
+            ended: false,
+            crashing: false,
             server,
             desk: Desk::default(),
             accepted: Vec::new(),
@@ -175,6 +195,7 @@ impl World {
             sources,
             authorities: (0..1 + dice.below(2)).map(|_| Authority::default()).collect(),
             durable_cursors: vec![0; partners.len()],
+            synced_cursors: vec![0; partners.len()],
             shown: vec![0; namespaces],
             partners,
             serial: 0,
@@ -215,6 +236,9 @@ impl World {
             if let Some(error) = self.error.take() {
                 return Err(error);
             }
+            if self.ended {
+                return Ok(());
+            }
         }
         self.settle();
         self.error.take().map_or(Ok(()), Err)
@@ -227,17 +251,20 @@ impl World {
             14..=19 => self.authority_step(),
             20..=29 => self.partner_step(),
             30..=49 => self.deliver_step(),
-            50..=76 => {
+            50..=70 => {
                 let shard = self.dice.below(self.server.shards.len());
                 self.turn(shard);
             }
+            71..=76 => self.keeper_steps(),
             77..=84 => self.sync_journal(),
             85..=93 => {
                 let ns = self.dice.below(self.history.len());
                 self.sync_log(ns);
             }
-            94..=96 => self.network_fault(),
-            97 => self.clock_fault(),
+            94..=95 => self.network_fault(),
+            96 if self.dice.one_in(2) => self.disk_fault(),
+            96 => self.clock_fault(),
+            97 => self.keeper_steps(),
             _ => {
                 if self.dice.one_in(2) {
                     self.crash();
@@ -301,7 +328,6 @@ impl World {
         if !busy && let Some((no, told, order)) = shard.urgent.pop_front() {
             shard.driver.order(&told.order, no);
             shard.rules.iter_mut().for_each(|rules| rules.order(&order));
-            shard.orders = no + 1;
             self.trace.note("order", &[nth as i64, no as i64, now]);
             self.collect(nth);
             return true;
@@ -383,6 +409,10 @@ impl World {
         }
         let mut results = Vec::new();
         for (ns, (found, rules)) in shard.found.iter_mut().zip(&mut shard.rules).enumerate() {
+            let clock = shard.driver.state_of(crate::runtime::NamespaceIx(ns as u16)).map(|(at, _)| at.0);
+            if clock != Some(rules.clock) {
+                results.push((Err(format!("its clock is {clock:?}, {} by the rules", rules.clock)), false));
+            }
             if !found.is_empty() || !rules.found.is_empty() {
                 let told = rules.found.iter().any(|one| {
                     matches!(one.cause, Cause::Update | Cause::Cancel)
@@ -402,54 +432,156 @@ impl World {
         }
     }
 
+    /// The store refused something.
+    pub(super) fn store_error(&mut self, error: StoreError) {
+        if self.disk.counts().torn_writes + self.disk.counts().misdirected > 0 {
+            self.lied = true;
+            self.hit(S::Misdirected);
+        }
+        self.trace.note("store", &[i64::from(error.is_full()), i64::from(error.is_damage())]);
+        if error.is_full() {
+            self.hit(S::DiskFull);
+        } else if error.is_damage() {
+            if self.lied {
+                self.hit(S::DamageFound);
+                self.ended = true;
+            } else {
+                self.wrong(format!("damage where the disk did none: {error}"));
+            }
+        } else if !self.crashing {
+            if !self.disk.is_dead() {
+                self.hit(S::FailedSync);
+            }
+            self.crash();
+        }
+    }
+
+    fn disk_fault(&mut self) {
+        use crate::store::faulty::Faults;
+        let mut faults = Faults::default();
+        match self.dice.below(6) {
+            0 | 1 => faults.full_at = Some(self.disk.used() + self.dice.below(30_000) as u64),
+            2 => faults.failed_sync = 60_000,
+            3 if self.may_lie && !self.lied => {
+                (faults.torn_write, faults.misdirected, faults.lies_max) = (60_000, 60_000, Some(1));
+            }
+            4 if self.may_lie && !self.lied => {
+                let files = self.disk.files();
+                let (path, bytes) = files[self.dice.below(files.len())].clone();
+                if bytes > 0 {
+                    let (offset, mask) = (self.dice.below(bytes), 1 << self.dice.below(8));
+                    self.disk.flip(&path, offset, mask);
+                    self.lied = true;
+                    self.hit(S::BitFlip);
+                }
+            }
+            _ => {}
+        }
+        self.trace.note("disk", &[faults.full_at.unwrap_or(0) as i64, i64::from(faults.failed_sync)]);
+        self.disk.set_faults(faults);
+    }
+
     /// What the journal holds becomes durable; then partitions are told, and authorities.
     pub(super) fn sync_journal(&mut self) {
-        if self.stored.journal.unsynced() == 0 && self.server.waiting.is_empty() {
+        let seals = !self.faults || !self.dice.one_in(3);
+        if let Err(error) = self.write_journal(seals) {
+            self.store_error(error);
             return;
         }
-        self.stored.journal.sync();
-        if self.dice.one_in(3) {
-            return;
-        }
-        self.stored.journal.seal();
-        let visible = self.stored.journal.visible();
-        self.durable_cursors.clone_from(&self.server.cursors);
-        while self.server.waiting.front().is_some_and(|one| one.after <= visible) {
-            let Some(one) = self.server.waiting.pop_front() else { return };
-            self.trace.note("durable", &[one.no as i64]);
-            if let Some(info) = &one.told.info {
+        let durable = self.server.files.durable();
+        for due in self.server.desk.durable(durable) {
+            let Some((no, order)) = self.server.orders.pop_front() else { return };
+            self.trace.note("durable", &[no as i64]);
+            if no != due.no || (due.told.order.at.0, due.told.order.alert.0) != (order.at, order.no) {
+                self.wrong(format!(
+                    "{:?} is told as action {}, {order:?} by the rules",
+                    due.told.order, due.no
+                ));
+            }
+            if let Some(info) = &due.told.info {
                 use crate::runtime::MatchSink;
                 self.server.sink.alert(info);
             }
             for shard in &mut self.server.shards {
-                shard.urgent.push_back((one.no, one.told.clone(), Rc::clone(&one.order)));
+                shard.urgent.push_back((no, due.told.clone(), Rc::clone(&order)));
             }
-            self.accepted[one.no as usize].confirmed = true;
-            let (authority, request) = (one.authority, one.request);
-            self.net.push(Message::Reply { authority, request, action: Some(one.no) });
         }
+        let mark = durable.max(self.server.told);
+        self.server.told = mark;
+        for one in std::mem::take(&mut self.server.waiting) {
+            let (action, authority, request) = (one.action, one.authority, one.request);
+            match one.pending.ready(mark) {
+                Ok(_) => {
+                    if let Some(no) = action {
+                        self.accepted[no as usize].confirmed = true;
+                    }
+                    self.net.push(Message::Reply { authority, request, action });
+                }
+                Err(pending) => {
+                    let one = super::server::Waiting { pending, action, authority, request };
+                    self.server.waiting.push(one);
+                }
+            }
+        }
+    }
+
+    fn write_journal(&mut self, seals: bool) -> Result<(), StoreError> {
+        use crate::desk::Record;
+        use crate::domain::{CursorAt, EventTime, Offset};
+        let at = EventTime(self.server.now());
+        for nth in std::mem::take(&mut self.server.moved) {
+            let namespace = self.setup.runtime.namespaces[self.partners[nth].ns].name.clone();
+            let partner = format!("partner-{nth}").into();
+            let offset = Offset(self.server.cursors[nth]);
+            let record = Record::Cursor(CursorAt { namespace, partner, offset, at });
+            let (kind, payload) = record.encode().unwrap();
+            self.server.files.append_journal(kind, &payload)?;
+        }
+        let journal = &mut self.server.files.journal;
+        journal.sync()?;
+        self.synced_cursors.clone_from(&self.server.cursors);
+        journal.prepare()?;
+        if seals {
+            journal.seal()?;
+            self.durable_cursors.clone_from(&self.synced_cursors);
+        }
+        Ok(())
     }
 
     /// What a match log holds in memory goes to the disk.
     pub(super) fn sync_log(&mut self, ns: usize) {
+        if let Err(error) = self.write_log(ns) {
+            self.store_error(error);
+        }
+    }
+
+    fn write_log(&mut self, ns: usize) -> Result<(), StoreError> {
         use crate::domain::Offset;
         use crate::runtime::NamespaceIx;
-        let log = self.server.sink.delivery.log(NamespaceIx(ns as u16));
-        let stored = &mut self.stored.logs[ns];
+        let sink = std::sync::Arc::clone(&self.server.sink);
+        let log = sink.delivery.log(NamespaceIx(ns as u16));
+        let stored = &mut self.server.files.logs[ns];
         while let Ok(Some(chunk)) = log.read(Offset(stored.next())) {
-            stored.append(1, chunk.first.0, chunk.next.0, &chunk.frame);
+            if !stored.fits(chunk.frame.len()) {
+                stored.sync()?;
+            }
+            stored.append(MATCHES, chunk.first.0, chunk.next.0, &[&chunk.frame])?;
         }
-        stored.sync();
-        if !self.dice.one_in(3) {
-            stored.seal();
+        stored.sync()?;
+        stored.prepare()?;
+        if !self.faults || !self.dice.one_in(3) {
+            stored.seal()?;
         }
         let visible = stored.visible();
         self.trace.note("log synced", &[ns as i64, visible as i64]);
+        Ok(())
     }
 
     /// Faults stop: everything due must arrive.
     fn settle(&mut self) {
         self.faults = false;
+        self.disk.set_faults(Default::default());
+        self.disk.set_fuse(None);
         (self.off, self.stalled) = (0, false);
         self.partners.iter_mut().for_each(|partner| partner.manner = Manner::Honest);
         self.trace.note("settle", &[self.time]);
@@ -462,7 +594,7 @@ impl World {
                 self.last_act();
             }
             self.calm();
-            if self.error.is_some() {
+            if self.error.is_some() || self.ended {
                 return;
             }
         }
@@ -490,12 +622,11 @@ impl World {
             self.sync_journal();
             for ns in 0..self.history.len() {
                 self.sync_log(ns);
-                self.stored.logs[ns].seal();
             }
             for partner in 0..self.partners.len() {
                 moved |= self.partner_reads(partner);
             }
-            if !moved || self.error.is_some() {
+            if !moved || self.error.is_some() || self.ended {
                 return;
             }
         }
