@@ -52,6 +52,26 @@ pub const REPORTS_MAX: usize = 1_000;
 /// Most unconfirmed sighting reports that wait on all alerts. A further one is rejected.
 pub const REPORTS_TOTAL_MAX: usize = 20_000;
 
+/// A journal smaller than this is never compacted, bytes: reading it takes a blink.
+pub const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+/// A journal is compacted where it is so many times what still counts in it; each byte that counts
+/// is then written again once for at least three that do not.
+pub const JOURNAL_GARBAGE_FACTOR: u64 = 4;
+/// What stands around a record in the journal, for the account of what counts in it, bytes.
+pub const JOURNAL_RECORD_COST: usize = 64;
+/// What an action's record may take beyond what it says itself, bytes: the stages that its policy's
+/// name stood for.
+pub const JOURNAL_POLICY_BYTES_MAX: usize = 16 * STAGES_MAX + 256;
+/// Bytes of records that wait for the journal's disk: some dozen of the largest alerts. A further
+/// one is refused.
+pub const JOURNAL_WAITING_BYTES_MAX: usize = 64 << 20;
+/// Longest reason of a rejected report that the journal keeps, bytes. A longer one is cut.
+pub const REPORT_REASON_BYTES_MAX: usize = 1_024;
+
+const _: () = assert!(JOURNAL_GARBAGE_FACTOR > 1, "else a compacted journal is compacted again");
+const _: () =
+    assert!(JOURNAL_WAITING_BYTES_MAX > 8 * ALERT_JSON_BYTES_MAX, "several alerts may wait together");
+
 /// Most matches in one chunk of a match log: a frame, the unit that is dropped, and the most that a
 /// reader copies under the log's lock (some 256 KiB where runs are long, 1.3 MiB where each match
 /// is a run of its own).
@@ -68,6 +88,27 @@ pub const MATCH_LOGS_BYTES_MAX: usize = 640 << 20;
 /// Most bytes of JSON of all alert versions kept for subscribers. Beyond it the oldest superseded
 /// versions go first; an alert's newest version always stays.
 pub const ALERT_VERSIONS_BYTES_MAX: usize = 2 << 30;
+
+/// Matches that may wait for a partner's acknowledgement, unless configured: everybody of a large country a
+/// dozen times over. A partner that lets more wait is cut off, and told why.
+pub const LAG_MATCHES_MAX: u64 = 1 << 30;
+/// How long a match may wait for a partner's acknowledgement, ms, unless configured. Who lets one wait
+/// longer is cut off.
+pub const LAG_AGE_MS_MAX: u64 = 24 * 3_600_000;
+/// How long a partner may acknowledge nothing while matches wait, ms: long enough to hand on the largest
+/// frame at a hundred notifications a second. Who is silent for longer is cut off.
+pub const PARTNER_SILENT_MS_MAX: u64 = 330_000;
+/// How often at least a partner that lags is looked at, ms.
+pub const LAG_LOOK_MS: u64 = 1_000;
+/// A partner's cursor is written at most this often, ms, and at the end of its session.
+pub const CURSOR_WRITE_MS: u64 = 200;
+/// Most cursors that are held, each of an identity in a namespace. Beyond it the one that stood still for
+/// longest is forgotten.
+pub const CURSORS_MAX: usize = 1 << 14;
+
+const _: () = assert!(PARTNER_SILENT_MS_MAX >= 10 * MATCH_CHUNK as u64, "a chunk at a hundred a second");
+const _: () = assert!(PARTNER_SILENT_MS_MAX < LAG_AGE_MS_MAX, "each bound says something of its own");
+const _: () = assert!(MATCH_CHUNK as u64 <= LAG_MATCHES_MAX, "one frame cuts nobody off");
 
 /// Most partitions of a server: one a core is enough, and no machine in sight has more cores.
 pub const PARTITIONS_MAX: u32 = 256;
