@@ -89,6 +89,27 @@ pub const MATCH_LOGS_BYTES_MAX: usize = 640 << 20;
 /// versions go first; an alert's newest version always stays.
 pub const ALERT_VERSIONS_BYTES_MAX: usize = 2 << 30;
 
+/// Matches that may wait for a partner's acknowledgement, unless configured: everybody of a large country a
+/// dozen times over. A partner that lets more wait is cut off, and told why.
+pub const LAG_MATCHES_MAX: u64 = 1 << 30;
+/// How long a match may wait for a partner's acknowledgement, ms, unless configured. Who lets one wait
+/// longer is cut off.
+pub const LAG_AGE_MS_MAX: u64 = 24 * 3_600_000;
+/// How long a partner may acknowledge nothing while matches wait, ms: long enough to hand on the largest
+/// frame at a hundred notifications a second. Who is silent for longer is cut off.
+pub const PARTNER_SILENT_MS_MAX: u64 = 330_000;
+/// How often at least a partner that lags is looked at, ms.
+pub const LAG_LOOK_MS: u64 = 1_000;
+/// A partner's cursor is written at most this often, ms, and at the end of its session.
+pub const CURSOR_WRITE_MS: u64 = 200;
+/// Most cursors that are held, each of an identity in a namespace. Beyond it the one that stood still for
+/// longest is forgotten.
+pub const CURSORS_MAX: usize = 1 << 14;
+
+const _: () = assert!(PARTNER_SILENT_MS_MAX >= 10 * MATCH_CHUNK as u64, "a chunk at a hundred a second");
+const _: () = assert!(PARTNER_SILENT_MS_MAX < LAG_AGE_MS_MAX, "each bound says something of its own");
+const _: () = assert!(MATCH_CHUNK as u64 <= LAG_MATCHES_MAX, "one frame cuts nobody off");
+
 /// Most partitions of a server: one a core is enough, and no machine in sight has more cores.
 pub const PARTITIONS_MAX: u32 = 256;
 /// Most namespaces of a server: each costs a state machine in every partition.

@@ -95,7 +95,10 @@ impl LiveJournal {
     pub fn cursor(&self, cursor: &CursorAt) {
         let key = (cursor.namespace.clone(), Arc::clone(&cursor.partner));
         let mut queue = lock(&self.queue);
-        queue.moved_cursors.insert(key, cursor.clone());
+        let held = queue.moved_cursors.entry(key).or_insert_with(|| cursor.clone());
+        if cursor.offset > held.offset {
+            *held = cursor.clone();
+        }
         drop(queue);
         self.wake.notify_one();
     }
