@@ -7,6 +7,8 @@
 
 mod alerts;
 mod match_log;
+#[cfg(test)]
+mod schedules;
 
 use std::sync::Arc;
 
