@@ -11,9 +11,11 @@ mod clock;
 mod event;
 mod queue;
 mod replay;
+#[cfg(test)]
+mod schedules;
 mod worker;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -26,6 +28,7 @@ use crate::domain::{
 };
 use crate::engine::Order;
 use crate::geo::PreparedArea;
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::PingBatch;
 use event::EventDriver;
 use queue::{BatchTask, Queues, Ticket};
