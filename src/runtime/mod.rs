@@ -14,9 +14,11 @@ mod queue;
 #[cfg_attr(not(test), expect(dead_code, reason = "used by the live start once it has a store"))]
 mod recovery;
 mod replay;
+#[cfg(test)]
+mod schedules;
 mod worker;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -34,6 +36,7 @@ use crate::domain::{
 };
 use crate::engine::Order;
 use crate::geo::PreparedArea;
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::PingBatch;
 use event::EventDriver;
 use queue::{BatchTask, Queues, Ticket};
