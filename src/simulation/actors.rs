@@ -67,9 +67,9 @@ impl World {
     fn open_session(&mut self, nth: usize) {
         let session = self.serial();
         self.server.sessions.insert(session, nth);
-        let safe = self.server.ledgers[nth].safe;
+        let (safe, lied) = (self.server.ledgers[nth].safe, self.note_lies());
         let source = &mut self.sources[nth];
-        if safe < source.safe && self.lied {
+        if safe < source.safe && lied {
             self.ended = true;
             return;
         }

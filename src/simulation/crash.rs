@@ -209,6 +209,7 @@ impl World {
             if !reached {
                 self.wrong(format!("snapshot {} counts, and the logs do not reach it", manifest.number));
             }
+            self.server.files.snapshots.adopt(&manifest)?;
             return Ok(Some(manifest));
         }
         Ok(None)

@@ -434,10 +434,7 @@ impl World {
 
     /// The store refused something.
     pub(super) fn store_error(&mut self, error: StoreError) {
-        if self.disk.counts().torn_writes + self.disk.counts().misdirected > 0 {
-            self.lied = true;
-            self.hit(S::Misdirected);
-        }
+        self.note_lies();
         self.trace.note("store", &[i64::from(error.is_full()), i64::from(error.is_damage())]);
         if error.is_full() {
             self.hit(S::DiskFull);
@@ -454,6 +451,16 @@ impl World {
             }
             self.crash();
         }
+    }
+
+    /// Whether the disk has lied, or bits were flipped.
+    pub(super) fn note_lies(&mut self) -> bool {
+        let counts = self.disk.counts();
+        if !self.lied && counts.torn_writes + counts.misdirected > 0 {
+            self.lied = true;
+            self.hit(S::Misdirected);
+        }
+        self.lied
     }
 
     fn disk_fault(&mut self) {
@@ -477,7 +484,8 @@ impl World {
             }
             _ => {}
         }
-        self.trace.note("disk", &[faults.full_at.unwrap_or(0) as i64, i64::from(faults.failed_sync)]);
+        let lies = i64::from(faults.torn_write > 0) + 2 * i64::from(self.lied);
+        self.trace.note("disk", &[faults.full_at.unwrap_or(0) as i64, i64::from(faults.failed_sync), lies]);
         self.disk.set_faults(faults);
     }
 
@@ -634,6 +642,7 @@ impl World {
     }
 
     fn all_arrived(&mut self) {
+        self.note_lies();
         for ns in 0..self.history.len() {
             for no in 0..self.desk.alerts() as u32 {
                 let (cancelled, version) = self.desk.end_of(no);
@@ -675,6 +684,7 @@ impl World {
                 }
             }
             if let Some(lost) = lost
+                && !self.lied
                 && !self.rejected_some(nth)
             {
                 self.wrong(lost);
