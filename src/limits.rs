@@ -263,3 +263,35 @@ pub const DEVICE_NAMES_MAX: usize = 4_000_000;
 /// Most towers held (about 64 bytes each). OpenCelliD has some 50 million in all; a larger file
 /// is not read.
 pub const TOWERS_MAX: usize = 100_000_000;
+
+/// Length of a log's segment, bytes, unless configured: reserved twice a log (in use, and spare), and what
+/// retention removes at a time.
+pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
+/// Most bytes of one record of a log: the largest match chunk, alert or ping batch fits. A larger one is refused.
+pub const LOG_RECORD_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of a group, what is written and synced at once: some milliseconds of a disk. Further records wait for
+/// the next group.
+pub const LOG_GROUP_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a segment between two entries of its index in memory: 16 bytes an entry, so 32 KiB for 64 MiB, and a
+/// read that seeks checks half of it for nothing.
+pub const LOG_INDEX_BYTES: u64 = 32 << 10;
+/// Bytes that a reader of a log asks the disk for at least: an index entry's reach.
+pub const LOG_READ_BYTES_MIN: usize = 64 << 10;
+/// Bytes that a reader of a log asks the disk for at most, but for a record that is longer.
+pub const LOG_READ_BYTES_MAX: usize = 4 << 20;
+
+const _: () = assert!(LOG_GROUP_BYTES_MAX > LOG_RECORD_BYTES_MAX + 4_096, "the largest record fits a group");
+const _: () = assert!(LOG_SEGMENT_BYTES > LOG_GROUP_BYTES_MAX as u64 + 8_192, "the largest group fits");
+const _: () = assert!(LOG_RECORD_BYTES_MAX > MATCH_COLUMNS_BYTES_MAX + 4_096, "a match chunk is a record");
+const _: () = assert!(LOG_RECORD_BYTES_MAX > ACTION_LINE_BYTES_MAX, "an action is a record");
+const _: () = assert!(LOG_RECORD_BYTES_MAX > PING_COLUMNS_BYTES_MAX + 4_096, "a ping batch is a record");
+
+/// Most bytes of one block of a snapshot file. A larger one is refused.
+pub const SNAPSHOT_BLOCK_BYTES_MAX: usize = 16 << 20;
+/// Bytes of blocks that gather before they are written: large enough that a write costs no more than its bytes.
+pub const SNAPSHOT_WRITE_BYTES: usize = 4 << 20;
+/// Bytes of a snapshot file that are read at a time, but for a block that is longer. It stays in a core's cache
+/// between the copy and the check.
+pub const SNAPSHOT_READ_BYTES: usize = 1 << 20;
+/// Most bytes of a snapshot's manifest: a file for each of 256 partitions of 1,024 namespaces would be some 80 MiB.
+pub const SNAPSHOT_MANIFEST_BYTES_MAX: usize = 128 << 20;

@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 /// Rooms, lowest first; a room may use rooms of lower floors only. Rooms of one floor do not know
 /// each other.
 const FLOORS: &[&[&str]] = &[
-    &["limits"],
+    &["limits", "sync"],
     &["domain"],
     &["geo"],
     &["wire", "files"],
     &["engine"],
+    &["store"],
     &["runtime"],
     &["access"],
     &["desk", "delivery"],
     &["quic", "client"],
-    &["cli"],
+    &["cli", "fuzzing"],
 ];
 
 /// Rooms that are pure: no clock, thread, socket, file or randomness.
