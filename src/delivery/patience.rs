@@ -138,8 +138,10 @@ mod tests {
         Standing { done: Offset(done), owes: true }
     }
 
-    /// Each step: cursor, end, tick, and what is said.
-    fn run(start: u64, end: u64, steps: &[(u64, u64, u64, Result<Option<u64>, &str>)]) {
+    /// Cursor, end, tick, and what is said.
+    type Step = (u64, u64, u64, Result<Option<u64>, &'static str>);
+
+    fn run(start: u64, end: u64, steps: &[Step]) {
         let mut patience = Patience::new(LIMITS, Offset(start), Offset(end), 0);
         for (cursor, end, now, says) in steps {
             let said = patience.look(owing(*cursor), Offset(*end), *now);
