@@ -18,7 +18,6 @@ use std::collections::VecDeque;
 use super::cells::BucketIx;
 use super::devices::Devices;
 use super::index::RowNo;
-use super::memory::prefetch;
 use super::rows::{PAGE_ROWS, PageNo, Row};
 use super::sets::LocalSet;
 use crate::domain::{AlertNo, EventTime};
@@ -168,14 +167,6 @@ fn bytes_of(aside: &Aside) -> usize {
 }
 
 impl Devices {
-    /// Asks for what says whether a row is still to be written.
-    #[inline(always)]
-    pub(super) fn prefetch_saved(&self, no: RowNo) {
-        if let Some(saving) = &self.saving {
-            prefetch(&saving.saved, (no.0 / PAGE_ROWS) as usize);
-        }
-    }
-
     /// Before a row changes, or what it names by its device (a time, a set) does.
     #[inline]
     pub(super) fn before_change(&mut self, no: RowNo) {
