@@ -140,9 +140,6 @@ impl Partition {
                 let guess = self.devices.index.guess(staging.hashes[n % RING]);
                 self.devices.rows.prefetch_owner(guess);
                 self.devices.rows.prefetch(guess);
-                if SAVES {
-                    self.devices.prefetch_saved(guess);
-                }
                 staging.guesses[n % RING] = guess;
             }
             if let Some(n) = ahead(HOT_AHEAD)
