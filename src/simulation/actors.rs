@@ -356,12 +356,15 @@ impl World {
 
     fn cursor_arrives(&mut self, nth: usize, offset: u64) {
         let visible = self.server.files.logs[self.partners[nth].ns].visible();
+        let sent = self.partners[nth].sent;
         let cursor = &mut self.server.cursors[nth];
-        // Past the end: refused. Old: it says nothing new.
-        if offset > visible || offset <= *cursor {
+        // Past the end or what it was sent: refused. Old: it says nothing new.
+        if offset > visible.min(sent) || offset <= *cursor {
             return;
         }
         *cursor = offset;
+        // Who says that it has what it has not, misses it by its own fault.
+        self.partners[nth].skipped |= offset > self.partners[nth].next;
         self.server.moved.insert(nth);
         self.trace.note("cursor", &[nth as i64, offset as i64]);
     }
