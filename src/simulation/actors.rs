@@ -340,7 +340,11 @@ impl World {
         }
         partner.next = first + matches.len() as u64;
         let mut changed = None;
+        let history = &self.history[partner.ns].matches;
         for (offset, found) in (first..).zip(matches) {
+            if history.get(offset as usize) != Some(&found) {
+                changed = Some(format!("{offset}: {found:?}, the log had {:?}", history.get(offset as usize)));
+            }
             match partner.saw.get(&offset) {
                 Some(old) if *old != found => changed = Some(format!("{offset}: {old:?}, now {found:?}")),
                 _ => drop(partner.saw.insert(offset, found)),
