@@ -17,7 +17,7 @@ use super::rows::Row;
 use super::saving::{NO_TIME, NOT_SPILLED};
 use super::sets::{LOCAL_SETS_MAX, LocalSet, SetId};
 use super::snapshot::{
-    BUCKETS, DEPARTED_CLASS, EMPTY_CLASS, HEAD, NO_SET, ROWS, SETS, STAGE_PENDING, VERSION,
+    BUCKETS, DEPARTED_CLASS, EMPTY_CLASS, HEAD, NO_SET, PHASE, ROWS, SETS, STAGE_PENDING, VERSION,
 };
 use super::standing::Standing;
 use crate::domain::{AlertNo, DeviceId, EventTime, Position, partition_of};
@@ -220,6 +220,9 @@ impl Restorer {
             let of = self.share.map_or(1, |(_, of)| u64::from(of));
             let rows = if of > 1 { self.rows_max / of } else { rows_expected };
             self.devices.index = Index::sized(self.config.seed, rows as usize);
+            if flags & PHASE != 0 && self.share.is_none() {
+                self.devices.phase = self.devices.phase.other();
+            }
         }
         self.parts += 1;
         self.part = Some(Part {
@@ -400,7 +403,7 @@ fn is_possible(row: Row, class: u8) -> bool {
     lat & lon & (accuracy <= ACCURACY_M_MAX) & classed
 }
 
-const IMPOSSIBLE_ROW: SnapshotError = Impossible("a row's position or accuracy");
+const IMPOSSIBLE_ROW: SnapshotError = Impossible("a row's position, accuracy or phase");
 
 /// The rows of a bucket, as they are.
 fn copy_rows(
@@ -418,11 +421,11 @@ fn copy_rows(
     while !bytes.is_empty() {
         let (no, count) = devices.append_rows(ix, bytes).ok_or(SnapshotError::Full)?;
         bytes = &bytes[count as usize * size_of::<Row>()..];
-        let Devices { index, rows, cells, .. } = devices;
+        let Devices { index, rows, cells, phase, .. } = devices;
         let (mut possible, mut spilled) = (true, 0);
         for no in (no.0..no.0 + count).map(RowNo) {
             let row = rows.row(no);
-            possible &= is_possible(row, bucket.class);
+            possible &= is_possible(row, bucket.class) & (row.phase() == *phase);
             if row.set() != set {
                 if users > 0 {
                     cells.add_users(ix, set, users);
