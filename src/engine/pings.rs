@@ -22,15 +22,17 @@ use crate::geo::{HexKey, hex_keys};
 use crate::limits::ACCURACY_M_MAX;
 
 /// Pings between a ping's hash and its turn.
-const INDEX_AHEAD: usize = 64;
+const INDEX_AHEAD: usize = 128;
 /// Pings between finding a ping's row and its turn.
-const ROWS_AHEAD: usize = 40;
+const ROWS_AHEAD: usize = 96;
 /// Pings between asking for what a row's bucket says and the ping's turn.
-const HOT_AHEAD: usize = 32;
+const HOT_AHEAD: usize = 64;
+/// Pings that take each step together: their memory is asked for at once.
+const GROUP: usize = 32;
 /// Pings whose cells are found together: two turns of the vectorised conversion.
 const BLOCK: usize = 32;
 /// Pings that are looked up ahead at a time.
-const RING: usize = 128;
+const RING: usize = 256;
 /// Share of long ways, in 256ths, from which on cells are found together.
 const MANY_MOVERS: usize = 48;
 
@@ -112,67 +114,80 @@ impl Partition {
         let time = BatchTime { clock, base, latest, easy_ms };
         let mut staging = std::mem::take(&mut self.staging);
         let mut movers = 0;
-        for step in 0..rows.len() + INDEX_AHEAD {
-            if let Some(row) = rows.get(step) {
-                let hash = self.devices.index.hash(row.device.get());
-                self.devices.index.prefetch(hash);
-                staging.hashes[step % RING] = hash;
+        for step in (0..rows.len() + INDEX_AHEAD).step_by(GROUP) {
+            // Each step of a group is a loop of its own and as short as can be: on a machine whose
+            // translation cache misses, an instruction that asks for memory waits for the page's
+            // address, and only those that follow closely wait at the same time.
+            let coming = step..rows.len().min(step + GROUP);
+            for n in coming.clone() {
+                staging.hashes[n % RING] = self.devices.index.hash(rows[n].device.get());
             }
-            let ahead = |pings: usize| step.checked_sub(INDEX_AHEAD - pings).filter(|n| *n < rows.len());
-            if let Some(n) = ahead(ROWS_AHEAD) {
-                let guess = self.devices.index.guess(staging.hashes[n % RING]);
-                self.devices.rows.prefetch_owner(guess);
+            for n in coming {
+                self.devices.index.prefetch(staging.hashes[n % RING]);
+            }
+            // The group that is so many pings before its turn.
+            let ahead = |pings: usize| match step.checked_sub(INDEX_AHEAD - pings) {
+                Some(first) => first..rows.len().min(first + GROUP),
+                None => 0..0,
+            };
+            for n in ahead(ROWS_AHEAD) {
+                staging.guesses[n % RING] = self.devices.index.guess(staging.hashes[n % RING]);
+            }
+            for n in ahead(ROWS_AHEAD) {
+                let guess = staging.guesses[n % RING];
                 self.devices.rows.prefetch(guess);
-                staging.guesses[n % RING] = guess;
+                self.devices.rows.prefetch_owner(guess);
             }
-            if let Some(n) = ahead(HOT_AHEAD)
-                && let Some(ix) = self.devices.rows.owner(PageNo::of(staging.guesses[n % RING]))
-            {
-                prefetch(&self.devices.cells.hot, ix.0 as usize);
-                if staging.movers >= MANY_MOVERS {
-                    prefetch(&self.devices.cells.ends, ix.0 as usize);
-                }
-            }
-            let Some(n) = ahead(0) else { continue };
-            if n.is_multiple_of(BLOCK) {
-                // A mean over some 128 pings; the first block's counts for nothing yet.
-                staging.movers = staging.movers - staging.movers / 4 + (2 * movers).min(64);
-                movers = 0;
-                let block = &rows[n..rows.len().min(n + BLOCK)];
-                if staging.movers >= MANY_MOVERS {
-                    self.stage_movers(&mut staging, n % RING, block);
-                } else {
-                    staging.keys[n % RING..][..BLOCK].fill(HexKey::NONE);
-                }
-            }
-            let ping = &rows[n];
-            let ms = ping.ms_after_base();
-            if let PingClock::Event { .. } = time.clock {
-                self.pass_ping(ping, time.base, out);
-            }
-            // Times that are easy cannot overflow.
-            let at_ms = time.base.0.wrapping_add(ms);
-            if ms <= time.easy_ms {
-                match self.stay(staging.guesses[n % RING], ping, at_ms) {
-                    Stay::Quiet => {
-                        counts.accepted += 1;
-                        continue;
+            for n in ahead(HOT_AHEAD) {
+                if let Some(ix) = self.devices.rows.owner(PageNo::of(staging.guesses[n % RING])) {
+                    prefetch(&self.devices.cells.hot, ix.0 as usize);
+                    if staging.movers >= MANY_MOVERS {
+                        prefetch(&self.devices.cells.ends, ix.0 as usize);
                     }
-                    Stay::Asks(ix) => {
-                        counts.accepted += 1;
-                        let at = EventTime(at_ms);
-                        self.enter(ix, staging.guesses[n % RING], at, time.key(n, at), out);
-                        continue;
-                    }
-                    Stay::Unknown => {}
                 }
             }
-            movers += 1;
-            let (hash, key) = (staging.hashes[n % RING], staging.keys[n % RING]);
-            self.long_way(hash, key, &time, n, ping, &mut counts, out);
+            for n in ahead(0) {
+                if n.is_multiple_of(BLOCK) {
+                    // A mean over some 128 pings; the first block's counts for nothing yet.
+                    staging.movers = staging.movers - staging.movers / 4 + (2 * movers).min(64);
+                    movers = 0;
+                    let block = &rows[n..rows.len().min(n + BLOCK)];
+                    if staging.movers >= MANY_MOVERS {
+                        self.stage_movers(&mut staging, n % RING, block);
+                    } else {
+                        staging.keys[n % RING..][..BLOCK].fill(HexKey::NONE);
+                    }
+                }
+                let ping = &rows[n];
+                let ms = ping.ms_after_base();
+                if let PingClock::Event { .. } = time.clock {
+                    self.pass_ping(ping, time.base, out);
+                }
+                // Times that are easy cannot overflow.
+                let at_ms = time.base.0.wrapping_add(ms);
+                if ms <= time.easy_ms {
+                    match self.stay(staging.guesses[n % RING], ping, at_ms) {
+                        Stay::Quiet => {
+                            counts.accepted += 1;
+                            continue;
+                        }
+                        Stay::Asks(ix) => {
+                            counts.accepted += 1;
+                            let at = EventTime(at_ms);
+                            self.enter(ix, staging.guesses[n % RING], at, time.key(n, at), out);
+                            continue;
+                        }
+                        Stay::Unknown => {}
+                    }
+                }
+                movers += 1;
+                let (hash, key) = (staging.hashes[n % RING], staging.keys[n % RING]);
+                self.long_way(hash, key, &time, n, ping, &mut counts, out);
+            }
         }
         self.staging = staging;
         self.forget_some(rows.len());
+        self.devices.touch_ahead();
         counts
     }
 
@@ -203,7 +218,7 @@ impl Partition {
             if let Some(ix) = targets[i] {
                 prefetch(&devices.cells.hot, ix.0 as usize);
                 prefetch(&devices.cells.ends, ix.0 as usize);
-                prefetch(&devices.cells.buckets, ix.0 as usize);
+                devices.cells.buckets.prefetch(ix.0 as usize);
             }
         }
         for ix in targets.into_iter().flatten() {
