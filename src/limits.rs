@@ -53,7 +53,7 @@ pub const REPORTS_MAX: usize = 1_000;
 pub const REPORTS_TOTAL_MAX: usize = 20_000;
 
 /// A journal smaller than this is never compacted, bytes: reading it takes a blink.
-pub const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+pub const JOURNAL_BYTES_MIN: u64 = 128 << 20;
 /// A journal is compacted where it is so many times what still counts in it; each byte that counts
 /// is then written again once for at least three that do not.
 pub const JOURNAL_GARBAGE_FACTOR: u64 = 4;
@@ -65,9 +65,18 @@ pub const JOURNAL_POLICY_BYTES_MAX: usize = 16 * STAGES_MAX + 256;
 /// Bytes of records that wait for the journal's disk: some dozen of the largest alerts. A further
 /// one is refused.
 pub const JOURNAL_WAITING_BYTES_MAX: usize = 64 << 20;
+/// Length of a segment of the action journal, bytes: a group and then some. One in use and a spare one are
+/// reserved from the first start on.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 32 << 20;
+/// How much of the journal is read at once at a start, bytes.
+pub const JOURNAL_READ_BYTES: usize = 1 << 20;
 /// Longest reason of a rejected report that the journal keeps, bytes. A longer one is cut.
 pub const REPORT_REASON_BYTES_MAX: usize = 1_024;
 
+const _: () =
+    assert!(JOURNAL_BYTES_MIN > 3 * JOURNAL_SEGMENT_BYTES, "reserved segments alone are no garbage");
+const _: () = assert!(JOURNAL_SEGMENT_BYTES > 2 * LOG_GROUP_BYTES_MAX as u64, "half of one takes a group");
+const _: () = assert!(LOG_RECORD_BYTES_MAX > CONTROL_BYTES_MAX, "the largest journal record fits its log");
 const _: () = assert!(JOURNAL_GARBAGE_FACTOR > 1, "else a compacted journal is compacted again");
 const _: () =
     assert!(JOURNAL_WAITING_BYTES_MAX > 8 * ALERT_JSON_BYTES_MAX, "several alerts may wait together");

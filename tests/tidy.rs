@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Rooms, lowest first; a room may use rooms of lower floors only. Rooms of one floor do not know
 /// each other.
 const FLOORS: &[&[&str]] = &[
-    &["limits", "sync"],
+    &["planted", "limits", "sync"],
     &["domain"],
     &["geo"],
     &["wire", "files"],
@@ -21,6 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["desk", "delivery"],
     &["quic", "client"],
     &["cli", "fuzzing"],
+    &["simulation"],
 ];
 
 /// Rooms that are pure: no clock, thread, socket, file or randomness.

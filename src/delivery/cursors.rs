@@ -141,7 +141,10 @@ mod tests {
         Namespace::new(name).unwrap()
     }
 
-    fn with_sink(cursors: Cursors) -> (Arc<Cursors>, Arc<Mutex<Vec<(String, u64)>>>) {
+    /// What was written: partners and offsets.
+    type Written = Arc<Mutex<Vec<(String, u64)>>>;
+
+    fn with_sink(cursors: Cursors) -> (Arc<Cursors>, Written) {
         let written = Arc::new(Mutex::new(Vec::new()));
         let into = Arc::clone(&written);
         cursors.write_to(Box::new(move |cursor| {

@@ -15,6 +15,7 @@ use crate::domain::{AlertNo, Offset};
 use crate::limits::{
     MATCH_CHUNK, MATCH_CHUNK_AT_ONCE, MATCH_CHUNK_COST, MATCH_COLUMNS_BYTES_MAX, MATCH_LOGS_BYTES_MAX,
 };
+use crate::planted::{self, Defect};
 use crate::runtime::Output;
 use crate::sync::{Mutex, MutexGuard};
 use crate::wire::{ColumnsBuilder, Header, MatchColumns};
@@ -131,6 +132,7 @@ impl MatchLog {
 
     /// Starts an empty log at an offset: what is before it is on the disk.
     pub fn start_at(&self, first: Offset) {
+        let first = Offset(first.0 + u64::from(planted::on(Defect::LogStartsLate)));
         let mut held = self.lock();
         held.open.restart(first);
         held.earliest = first;
@@ -226,6 +228,7 @@ impl MatchLog {
         }
         let mut tail = ColumnsBuilder::default();
         if from >= held.open.first() {
+            let from = if planted::on(Defect::ReadsFromChunk) { held.open.first() } else { from };
             held.open.tail_into(from, &mut tail);
             drop(held);
             return Ok(Some(Chunk::of(&tail)));

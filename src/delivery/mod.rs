@@ -22,7 +22,7 @@ use crate::runtime::{AlertInfo, MatchSink, NamespaceConfig, NamespaceIx, Output}
 use alerts::Alerts;
 pub use cursors::{CursorSink, Cursors};
 pub use match_log::{Chunk, MatchLog, OffsetGone};
-pub use patience::{CutOff, LagLimits, Patience};
+pub use patience::{CutOff, LagLimits, Patience, Standing};
 pub use ticks::{Ticks, TicksHand};
 
 /// All match logs of an engine, and its alerts' versions.

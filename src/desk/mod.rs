@@ -14,6 +14,7 @@ mod rejection;
 mod replay;
 mod reports;
 mod state;
+mod stored;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use rejection::{Reason, Rejection};
 pub use replay::{RejectedLine, ReplayActions};
 pub use reports::ReportNo;
 use state::State;
+pub use stored::{StoredError, StoredJournal};
 pub use views::{
     AlertList, AlertSummary, AlertView, LateRejection, NamespacePreview, PartView, Preview, Receipt,
     ReportReceipt, ReportView, StageView,

@@ -21,6 +21,7 @@ use super::scan::{PartSet, Stamp};
 use crate::domain::{Cause, EventTime, Ping, PingCounts, PingReject, PingRow};
 use crate::geo::{HexKey, hex_keys};
 use crate::limits::ACCURACY_M_MAX;
+use crate::planted::{self as plants, Defect as Plant};
 
 /// Pings between a ping's hash and its turn.
 const INDEX_AHEAD: usize = 64;
@@ -168,9 +169,6 @@ impl Partition {
             for n in ahead(rows_ahead) {
                 let guess = staging.guesses[n % RING];
                 self.devices.rows.prefetch(guess);
-                if SAVES {
-                    self.devices.prefetch_saved(guess);
-                }
                 self.devices.rows.prefetch_owner(guess);
             }
             for n in ahead(HOT_AHEAD) {
@@ -344,10 +342,12 @@ impl Partition {
             return self.arrive(hash, key, ping, event, out);
         };
         let (ix, row) = (self.devices.rows.bucket(no), self.devices.rows.row(no));
-        if ping.at < self.devices.time_of(ix, row) {
+        if ping.at < self.devices.time_of(ix, row) && !plants::on(Plant::StaleTaken) {
             return false;
         }
-        self.judge(no, out);
+        if !plants::on(Plant::MovesUnjudged) {
+            self.judge(no, out);
+        }
         let (lat_e7, lon_e7) = (ping.position.lat_e7(), ping.position.lon_e7());
         let stays = self.devices.cells.hot(ix).surely_holds(lat_e7, lon_e7, ping.accuracy_m);
         let to = if stays { ix } else { self.bucket_for(key, ping) };
@@ -408,7 +408,8 @@ impl Partition {
             let Some(published_at) = self.standing.alerts.get(&alert).map(|alert| alert.published_at) else {
                 continue;
             };
-            let stamp = Stamp { key: event, cause: Cause::Enter, at: at.max(published_at) };
+            let at = if plants::on(Plant::EnterBeforePublication) { at } else { at.max(published_at) };
+            let stamp = Stamp { key: event, cause: Cause::Enter, at };
             self.tell_if_inside(alert, PartSet::ALL, &stamp, ix, no, out);
         }
         let set = self.devices.rows.row(no).set();

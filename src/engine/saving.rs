@@ -18,13 +18,15 @@ use std::collections::VecDeque;
 use super::cells::BucketIx;
 use super::devices::Devices;
 use super::index::RowNo;
-use super::memory::prefetch;
 use super::rows::{PAGE_ROWS, PageNo, Row};
 use super::sets::LocalSet;
 use crate::domain::{AlertNo, EventTime};
 
-/// Rows that are copied aside together: a block of a megabyte.
-const ASIDE_ROWS: usize = 1 << 15;
+/// Rows that are copied aside together: a block of 229,376 bytes or somewhat more, which the cache still
+/// has when it is written out.
+const ASIDE_ROWS: usize = 1 << 13;
+/// Rooms for them that are kept to be used again: new memory costs more than filling it.
+const SPARE_MAX: usize = 8;
 
 /// What some rows' bytes do not say: times outside of their window, sets that are kept by device.
 /// Entries as the block has them: the row's place, alerts ([`NOT_SPILLED`] where its list says it), time
@@ -69,6 +71,7 @@ pub(super) struct Saving {
     saved: Vec<u64>,
     open: Aside,
     full: VecDeque<Aside>,
+    spare: Vec<Aside>,
     /// Bytes aside in `full`.
     full_bytes: usize,
     /// Where the walk goes on.
@@ -85,6 +88,7 @@ impl Saving {
             saved: vec![0; pages as usize],
             open: Aside::default(),
             full: VecDeque::new(),
+            spare: Vec::new(),
             full_bytes: 0,
             bucket: 0,
             place: 0,
@@ -113,11 +117,11 @@ impl Saving {
 
     #[cold]
     fn next_aside(&mut self) {
-        let next = Aside {
+        let next = self.spare.pop().unwrap_or_else(|| Aside {
             buckets: Vec::with_capacity(ASIDE_ROWS),
             rows: Vec::with_capacity(ASIDE_ROWS),
             odd: Odd::default(),
-        };
+        });
         let full = std::mem::replace(&mut self.open, next);
         if !full.rows.is_empty() {
             self.full_bytes += bytes_of(&full);
@@ -139,6 +143,16 @@ impl Saving {
         (!self.open.rows.is_empty()).then(|| std::mem::take(&mut self.open))
     }
 
+    /// What was taken has been written.
+    pub(super) fn reuse(&mut self, mut aside: Aside) {
+        if self.spare.len() < SPARE_MAX {
+            aside.buckets.clear();
+            aside.rows.clear();
+            aside.odd = Odd::default();
+            self.spare.push(aside);
+        }
+    }
+
     /// The rows of a page, whose bucket has `len` of them there, that are to be written from it;
     /// from now on they are.
     pub(super) fn take_page(&mut self, page: PageNo, len: u32) -> u64 {
@@ -153,14 +167,6 @@ fn bytes_of(aside: &Aside) -> usize {
 }
 
 impl Devices {
-    /// Asks for what says whether a row is still to be written.
-    #[inline(always)]
-    pub(super) fn prefetch_saved(&self, no: RowNo) {
-        if let Some(saving) = &self.saving {
-            prefetch(&saving.saved, (no.0 / PAGE_ROWS) as usize);
-        }
-    }
-
     /// Before a row changes, or what it names by its device (a time, a set) does.
     #[inline]
     pub(super) fn before_change(&mut self, no: RowNo) {

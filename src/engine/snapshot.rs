@@ -78,7 +78,7 @@ impl Partition {
         self.devices.saving = None;
     }
 
-    /// Appends the next block, of about `bytes` (what waits comes in blocks of up to a megabyte); says
+    /// Appends the next block, of about `bytes` (what waits comes in blocks of up to 400 kB); says
     /// whether there are more. Without a snapshot it does nothing.
     pub fn snapshot_some(&mut self, bytes: usize, out: &mut Vec<u8>) -> bool {
         let devices = &mut self.devices;
@@ -93,6 +93,7 @@ impl Partition {
             out.extend_from_slice(&table);
         } else if let Some(aside) = saving.take_aside() {
             write_aside(&aside, out);
+            saving.reuse(aside);
         } else {
             devices.walk(&mut saving, bytes, out);
         }

@@ -8,7 +8,7 @@ use quinn::{RecvStream, SendStream};
 
 use super::end::End;
 use super::session::{Talk, flush, next_frame, wrong_kind};
-use crate::delivery::{CutOff, Delivery, MatchLog, OffsetGone, Patience};
+use crate::delivery::{CutOff, Delivery, MatchLog, OffsetGone, Patience, Standing};
 use crate::domain::{AlertNo, Namespace, Offset, Status};
 use crate::limits::{MATCH_BATCH_MATCHES_MAX, VERSIONS_SHOWN_MAX};
 use crate::runtime::{NamespaceIx, Runtime};
@@ -110,14 +110,15 @@ impl Far {
         Self { sent: at(), passed: at(), acknowledged: at(), acknowledges: AtomicBool::new(false) }
     }
 
-    /// What the subscriber is done with: where it has acknowledged all that it was sent, that
-    /// includes what it is not shown.
-    fn done(&self) -> Offset {
+    /// How the subscriber stands: where it has acknowledged all that it was sent, it is done with what
+    /// it is not shown too.
+    fn standing(&self) -> Standing {
         // Read first: what was passed then was all sent or withheld before.
         let passed = self.passed.load(Ordering::SeqCst);
         let acknowledged = self.acknowledged.load(Ordering::SeqCst);
         let sent = self.sent.load(Ordering::SeqCst);
-        Offset(if acknowledged >= sent { acknowledged.max(passed) } else { acknowledged })
+        let owes = acknowledged < sent;
+        Standing { done: Offset(if owes { acknowledged } else { acknowledged.max(passed) }), owes }
     }
 }
 
@@ -156,7 +157,7 @@ impl Partner<'_> {
             far.acknowledged.store(next, Ordering::SeqCst);
             far.acknowledges.store(true, Ordering::SeqCst);
             let (at, now_ms) = (self.runtime.now(), ticks.now_ms());
-            write_at = cursors.acknowledged(self.namespace, self.name, far.done(), at, now_ms);
+            write_at = cursors.acknowledged(self.namespace, self.name, far.standing().done, at, now_ms);
         }
     }
 
@@ -166,7 +167,7 @@ impl Partner<'_> {
         let mut patience = Patience::new(self.delivery.lag(), start, log.end(), ticks.now_ms());
         loop {
             let end = log.end();
-            match patience.look(far.done(), end, ticks.now_ms()) {
+            match patience.look(far.standing(), end, ticks.now_ms()) {
                 Ok(Some(at_ms)) => ticks.reach(at_ms).await,
                 Ok(None) => log.wait_beyond(end).await,
                 Err(why) => {
@@ -184,7 +185,7 @@ impl Partner<'_> {
         if far.acknowledges.load(Ordering::SeqCst) {
             let (at, now_ms) = (self.runtime.now(), self.delivery.ticks().now_ms());
             let cursors = self.delivery.cursors();
-            cursors.acknowledged(self.namespace, self.name, far.done(), at, now_ms);
+            cursors.acknowledged(self.namespace, self.name, far.standing().done, at, now_ms);
             cursors.write(self.namespace, self.name, now_ms);
         }
     }

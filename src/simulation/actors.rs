@@ -67,9 +67,9 @@ impl World {
     fn open_session(&mut self, nth: usize) {
         let session = self.serial();
         self.server.sessions.insert(session, nth);
-        let safe = self.server.ledgers[nth].safe;
+        let (safe, lied) = (self.server.ledgers[nth].safe, self.note_lies());
         let source = &mut self.sources[nth];
-        if safe < source.safe && self.lied {
+        if safe < source.safe && lied {
             self.ended = true;
             return;
         }
@@ -225,6 +225,8 @@ impl World {
         self.server.waiting.push(Waiting { pending, action, authority, request });
         if let Some(error) = self.server.files.failed.take() {
             self.store_error(error);
+        } else if self.dice.one_in(3) {
+            self.tell_durable();
         }
     }
 
@@ -343,6 +345,9 @@ impl World {
                 Some(old) if *old != found => changed = Some(format!("{offset}: {old:?}, now {found:?}")),
                 _ => drop(partner.saw.insert(offset, found)),
             }
+        }
+        if self.partners[nth].manner != Manner::Zombie && self.dice.one_in(2) {
+            self.acknowledge(nth);
         }
         if let Some(changed) = changed {
             self.wrong(format!("partner {nth} saw another match at offset {changed}"));
