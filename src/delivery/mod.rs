@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::domain::AlertNo;
 use crate::runtime::{AlertInfo, MatchSink, NamespaceConfig, NamespaceIx, Output};
+use crate::telemetry::{Bound, LogView, Telemetry};
 
 use alerts::Alerts;
 pub use match_log::{Chunk, MatchLog, OffsetGone};
@@ -28,6 +29,19 @@ impl Delivery {
     pub fn new(namespaces: &[NamespaceConfig]) -> Self {
         let share = MatchLog::share(namespaces.len());
         Self { logs: namespaces.iter().map(|_| MatchLog::new(share)).collect(), alerts: Alerts::default() }
+    }
+
+    /// Shows how full the logs are.
+    pub fn observe(self: &Arc<Self>, telemetry: &Telemetry) {
+        let logs = Arc::downgrade(self);
+        telemetry.watch_logs(move |namespace| {
+            let view = logs.upgrade().and_then(|all| all.logs.get(namespace).map(MatchLog::view));
+            view.unwrap_or_else(LogView::default)
+        });
+        let versions = Arc::downgrade(self);
+        telemetry.bounds.watch(Bound::AlertVersionBytes, move || {
+            versions.upgrade().map_or(0, |all| all.alerts.bytes() as u64)
+        });
     }
 
     /// The log of a namespace.

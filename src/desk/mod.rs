@@ -17,17 +17,19 @@ mod views;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::access::{Grant, Role};
 use crate::domain::{Action, AlertDraft, AlertId, EventTime, Stages};
 use crate::limits::{ACTIONS_WAITING_MAX, REPORTS_MAX, REPORTS_TOTAL_MAX};
 use crate::runtime::{ClockMode, Runtime};
+use crate::telemetry::Bound;
 
 pub use book::{Actor, Book};
 pub use rejection::{Reason, Rejection};
 pub use replay::{RejectedLine, ReplayActions};
 pub use reports::ReportNo;
-use state::State;
+use state::{Levels, State};
 pub use views::{
     AlertList, AlertSummary, AlertView, LateRejection, NamespacePreview, PartView, Preview, Receipt,
     ReportReceipt, ReportView, StageView,
@@ -93,6 +95,7 @@ impl Desk {
         if runtime.clock_mode() == ClockMode::Event {
             runtime.set_action_source(Arc::clone(&state) as _);
         }
+        observe(&runtime, &state);
         Self { runtime, order: Mutex::new(()), preview: Mutex::new(()), state }
     }
 
@@ -101,6 +104,22 @@ impl Desk {
     /// Blocks while the partitions' queues are full. `at` is for the event clock only; without
     /// it a publication takes the alert's `sent`, anything else the clock.
     pub fn act(&self, grant: &Grant, at: Option<EventTime>, action: Action) -> Result<Receipt, DeskError> {
+        let (asked, kind) = (Instant::now(), kind_of(&action));
+        let done = self.carry_out(grant, at, action);
+        let result = match &done {
+            Ok(receipt) if receipt.queued => "queued",
+            Ok(_) => "accepted",
+            Err(_) => "rejected",
+        };
+        let telemetry = self.runtime.telemetry();
+        telemetry.actions.count(kind, result);
+        if done.is_ok() {
+            telemetry.action_told.record(asked.elapsed());
+        }
+        done
+    }
+
+    fn carry_out(&self, grant: &Grant, at: Option<EventTime>, action: Action) -> Result<Receipt, DeskError> {
         let actor = actor(grant)?;
         match self.runtime.clock_mode() {
             ClockMode::Wall => {
@@ -185,6 +204,37 @@ impl Desk {
             .map(|(name, counts)| (name.clone(), counts));
         Ok(Preview::new(at, &part, shown))
     }
+}
+
+/// The word for an action, in figures.
+fn kind_of(action: &Action) -> &'static str {
+    match action {
+        Action::Publish(_) => "publish",
+        Action::Update(_) => "update",
+        Action::Sighting { .. } => "sighting",
+        Action::Cancel { .. } => "cancel",
+    }
+}
+
+/// Shows how full the desk is.
+fn observe(runtime: &Runtime, state: &Arc<State>) {
+    let bounds = &runtime.telemetry().bounds;
+    let watch = |bound, used: fn(&Levels) -> usize| {
+        let state = Arc::downgrade(state);
+        bounds.watch(bound, move || state.upgrade().map_or(0, |state| used(&state.levels()) as u64));
+    };
+    watch(Bound::Alerts, |levels| levels.alerts);
+    watch(Bound::AlertBytes, |levels| levels.alert_bytes);
+    watch(Bound::ActionsWaiting, |levels| levels.waiting);
+    watch(Bound::ActionsWaitingBytes, |levels| levels.waiting_bytes);
+    watch(Bound::Rejections, |levels| levels.rejections);
+    watch(Bound::Reports, |levels| levels.reports);
+    watch(Bound::AlertReports, |levels| levels.alert_reports);
+    let (asked, weak) = (Arc::downgrade(state), runtime.downgrade());
+    bounds.watch_alerts_active(move || {
+        let (Some(state), Some(runtime)) = (asked.upgrade(), weak.upgrade()) else { return 0 };
+        state.active(runtime.now()) as u64
+    });
 }
 
 fn granted(grant: &Grant, may: bool, what: &'static str) -> Result<(), DeskError> {

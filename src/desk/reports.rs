@@ -60,6 +60,18 @@ impl Reports {
         Some(no)
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many wait on the alert on which most do.
+    pub(super) fn most_of_an_alert(&self) -> usize {
+        let mut counts: BTreeMap<&AlertId, usize> = BTreeMap::new();
+        self.waiting.values().for_each(|report| *counts.entry(&report.id).or_default() += 1);
+        counts.into_values().max().unwrap_or(0)
+    }
+
     pub(super) fn get(&self, no: ReportNo) -> Option<&Report> {
         self.waiting.get(&no)
     }

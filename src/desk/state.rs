@@ -27,6 +27,17 @@ struct Inner {
     reports: Reports,
 }
 
+/// How full the desk is. Counts and bytes as in `limits`.
+pub(super) struct Levels {
+    pub(super) alerts: usize,
+    pub(super) alert_bytes: usize,
+    pub(super) waiting: usize,
+    pub(super) waiting_bytes: usize,
+    pub(super) rejections: usize,
+    pub(super) reports: usize,
+    pub(super) alert_reports: usize,
+}
+
 struct Waiting {
     actor: Actor,
     action: Action,
@@ -54,6 +65,24 @@ impl State {
             rejections: VecDeque::new(),
             reports: Reports::default(),
         }))
+    }
+
+    pub(super) fn levels(&self) -> Levels {
+        let inner = lock(&self.0);
+        Levels {
+            alerts: inner.book.alerts().len(),
+            alert_bytes: inner.book.bytes(),
+            waiting: inner.waiting.len(),
+            waiting_bytes: inner.waiting_bytes,
+            rejections: inner.rejections.len(),
+            reports: inner.reports.len(),
+            alert_reports: inner.reports.most_of_an_alert(),
+        }
+    }
+
+    /// How many alerts are active.
+    pub(super) fn active(&self, now: EventTime) -> usize {
+        lock(&self.0).book.alerts().iter().filter(|held| held.is_active(now)).count()
     }
 
     /// Wall clock: judges at `now`, or at the time of the action before it if the server's clock

@@ -12,6 +12,7 @@ use crate::delivery::{Delivery, OffsetGone};
 use crate::domain::{AlertNo, Offset, Status};
 use crate::limits::{MATCH_BATCH_MATCHES_MAX, VERSIONS_SHOWN_MAX};
 use crate::runtime::NamespaceIx;
+use crate::telemetry::{Latency, Seat, SessionKind};
 use crate::wire::{
     AlertContentFrame, Body, ColumnsBuilder, CursorAck, Encoding, Encodings, ErrorCode, Frame, FrameReader,
     Kind, MatchColumns, MatchRow, SessionTerms, StartAt, SubscribeTerms, matches_frame,
@@ -43,6 +44,9 @@ pub(super) async fn serve(
     };
     // Says at once where the start is gone, or never was.
     log.read(start)?;
+    talk.seat.is(SessionKind::Subscribe, usize::from(namespace.0));
+    talk.seat.cursor(start.0);
+    talk.seat.sent(start.0);
     let terms = SubscribeTerms { start: start.0, earliest: earliest.0, end: end.0 };
     talk.welcome(SessionTerms::Subscribe(terms)).await?;
 
@@ -55,10 +59,13 @@ pub(super) async fn serve(
         shown: HashSet::new(),
         next: start,
         sent: &sent,
+        newer: end,
+        seat: &talk.seat,
+        latency: &talk.services.runtime.telemetry().match_sent,
     };
     let mut stopping = talk.stopping.clone();
     let end = tokio::select! {
-        end = cursors(&mut talk.reader, start, &sent) => end,
+        end = cursors(&mut talk.reader, start, &sent, &talk.seat) => end,
         end = feed.run(&mut talk.send) => end,
         _ = stopping.wait_for(|stop| *stop) => Err(End::stopping()),
     };
@@ -72,7 +79,12 @@ impl From<OffsetGone> for End {
 }
 
 /// Follows the subscriber's cursor until it is done.
-async fn cursors(reader: &mut FrameReader<RecvStream>, start: Offset, sent: &AtomicU64) -> Result<End, End> {
+async fn cursors(
+    reader: &mut FrameReader<RecvStream>,
+    start: Offset,
+    sent: &AtomicU64,
+    seat: &Seat,
+) -> Result<End, End> {
     let mut cursor = start.0;
     while let Some(Frame { kind, content, .. }) = next_frame(reader).await? {
         if kind != Kind::CursorAck {
@@ -85,6 +97,7 @@ async fn cursors(reader: &mut FrameReader<RecvStream>, start: Offset, sent: &Ato
             return Err(End::error(ErrorCode::Cursor, why));
         }
         cursor = next;
+        seat.cursor(cursor);
     }
     Ok(End::Done)
 }
@@ -101,6 +114,10 @@ struct Feed<'a> {
     next: Offset,
     /// The offset up to which it was sent everything; the same as `next`, for its cursor.
     sent: &'a AtomicU64,
+    /// Matches from here on came after the subscription: their way to the partner is timed.
+    newer: Offset,
+    seat: &'a Seat,
+    latency: &'a Latency,
 }
 
 impl Feed<'_> {
@@ -113,6 +130,7 @@ impl Feed<'_> {
             };
             // The offset to resume from, told with what is sent next.
             self.next = chunk.next;
+            let first = chunk.first;
             // Never amid a chunk, whose matches would then look withheld.
             if self.shown.len() + chunk.versions.len() > VERSIONS_SHOWN_MAX {
                 self.shown.clear();
@@ -126,6 +144,13 @@ impl Feed<'_> {
                 self.write(chunk.frame, chunk.next, send).await?;
             } else if let Some(matches) = chunk.matches() {
                 self.write_shown(&matches, send).await?;
+            }
+            self.seat.sent(self.next.0);
+            self.seat.versions_shown(self.shown.len());
+            if first >= self.newer
+                && let Some(appended) = log.appended_at(first)
+            {
+                self.latency.record(appended.elapsed());
             }
         }
     }

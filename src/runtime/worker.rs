@@ -14,9 +14,10 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use super::clock::WallClock;
 use super::queue::{BatchTask, PingTask, QueueEnd, Task};
 use super::{ClockMode, MatchSink, NamespaceIx, RuntimeConfig};
-use crate::domain::{PingReject, PingRow};
+use crate::domain::{Cause, PingCounts, PingReject, PingRow};
 use crate::engine::{Count, Output, Partition, PartitionConfig, PingClock};
 use crate::limits::SCAN_SLICE_DEVICES;
+use crate::telemetry::Telemetry;
 
 /// Longest wait for a task before the clock is looked at again: bounds how late a stage is when
 /// the system's clock is set forward.
@@ -32,6 +33,8 @@ struct Worker {
     previews: VecDeque<Preview>,
     /// The pings of a batch while it is applied.
     rows: Vec<PingRow>,
+    index: u32,
+    telemetry: Arc<Telemetry>,
 }
 
 struct Preview {
@@ -47,6 +50,7 @@ pub(super) fn spawn(
     config: &RuntimeConfig,
     sink: Arc<dyn MatchSink>,
     clock: Arc<WallClock>,
+    telemetry: Arc<Telemetry>,
 ) -> std::io::Result<JoinHandle<()>> {
     let seed = std::hash::RandomState::new().hash_one(end.index);
     let machine = |max_age| Partition::new(PartitionConfig { max_age, sliced: config.sliced, seed });
@@ -59,10 +63,27 @@ pub(super) fn spawn(
         skew_ms: config.clock_skew_ms,
         previews: VecDeque::new(),
         rows: Vec::new(),
+        index: end.index,
+        telemetry,
     };
-    std::thread::Builder::new()
-        .name(format!("partition-{}", end.index))
-        .spawn(move || worker.run(&end.urgent, &end.data))
+    std::thread::Builder::new().name(format!("partition-{}", end.index)).spawn(move || {
+        let _lost = LostOnPanic { index: worker.index, telemetry: Arc::clone(&worker.telemetry) };
+        worker.run(&end.urgent, &end.data);
+    })
+}
+
+/// Says that a partition is gone, where its thread panics: its devices are lost until a restart.
+struct LostOnPanic {
+    index: u32,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Drop for LostOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.telemetry.health.fatal(format!("partition {} failed: its devices are lost", self.index));
+        }
+    }
 }
 
 impl Worker {
@@ -109,6 +130,7 @@ impl Worker {
                 Ok(ready) => ready,
                 Err(_) => {
                     self.machines.iter_mut().for_each(Partition::idle);
+                    (0..self.machines.len()).for_each(|at| self.count_devices(at));
                     return true;
                 }
             },
@@ -212,8 +234,11 @@ impl Worker {
         let Some(machine) = self.machines.get_mut(usize::from(task.namespace.0)) else { return };
         let counts = machine.pings(clock, task.base, &task.rows, &mut self.out);
         self.hand_on(task.namespace);
+        self.count_pings(task.namespace, &counts);
         // Only now: `applied` says that the matches are with the log.
-        task.ticket.part_applied(&counts);
+        if let Some(took) = task.ticket.part_applied(&counts) {
+            self.telemetry.batch_applied(Some(self.index), took);
+        }
     }
 
     /// Pings that no other thread has looked at. Wall clock only.
@@ -224,8 +249,44 @@ impl Worker {
         let mut counts = machine.pings(clock, task.batch.base(), rows, &mut self.out);
         counts.rejected[PingReject::Partition as usize] += strangers as u64;
         self.hand_on(task.namespace);
+        self.count_pings(task.namespace, &counts);
         // Only now: `applied` says that the matches are with the log.
-        task.ticket.part_applied(&counts);
+        if let Some(took) = task.ticket.part_applied(&counts) {
+            self.telemetry.batch_applied(Some(self.index), took);
+        }
+    }
+
+    fn count_pings(&self, namespace: NamespaceIx, counts: &PingCounts) {
+        let at = usize::from(namespace.0);
+        if let Some(share) = self.telemetry.share(self.index, at) {
+            share.pings(counts);
+        }
+        self.count_devices(at);
+    }
+
+    fn count_devices(&self, namespace: usize) {
+        if let (Some(share), Some(machine)) =
+            (self.telemetry.share(self.index, namespace), self.machines.get(namespace))
+        {
+            share.devices(machine.devices());
+        }
+    }
+
+    /// Counts what is handed on: by cause, and the first match of an alert.
+    fn count_matches(&self, namespace: NamespaceIx) {
+        let mut by_cause = [0; Cause::ALL.len()];
+        for (run, devices) in self.out.runs() {
+            by_cause[run.head.cause as usize] += devices.len();
+            if run.head.cause == Cause::Publish {
+                self.telemetry.first_match.matched(run.head.alert);
+            }
+        }
+        let Some(share) = self.telemetry.share(self.index, usize::from(namespace.0)) else { return };
+        for (cause, count) in Cause::ALL.into_iter().zip(by_cause) {
+            if count > 0 {
+                share.matches(cause, count);
+            }
+        }
     }
 
     fn on_each(&mut self, mut act: impl FnMut(&mut Partition, &mut Output)) {
@@ -238,6 +299,7 @@ impl Worker {
     fn hand_on(&mut self, namespace: NamespaceIx) {
         if !self.out.is_empty() {
             self.sink.matches(namespace, &self.out);
+            self.count_matches(namespace);
             self.out.clear();
         }
     }
