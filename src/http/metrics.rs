@@ -59,6 +59,8 @@ impl Page<'_> {
         help: &str,
         all: impl FnOnce(&mut Family<'_>) -> fmt::Result,
     ) -> fmt::Result {
+        // The encoder writes the ending itself; here names stand as they are read.
+        let name = name.trim_end_matches("_total");
         all(&mut Family(self.0.encode_descriptor(name, help, None, MetricType::Counter)?))
     }
 
@@ -77,7 +79,16 @@ impl Page<'_> {
 
     fn histogram(&mut self, name: &str, help: &str, sums: &LatencySums) -> fmt::Result {
         let none: None0 = [];
-        Family(self.0.encode_descriptor(name, help, None, MetricType::Histogram)?).histogram(none, sums)
+        self.histograms(name, help, |family| family.histogram(none, sums))
+    }
+
+    fn histograms(
+        &mut self,
+        name: &str,
+        help: &str,
+        all: impl FnOnce(&mut Family<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        all(&mut Family(self.0.encode_descriptor(name, help, None, MetricType::Histogram)?))
     }
 }
 
@@ -287,15 +298,9 @@ fn storage(page: &mut Page<'_>, telemetry: &Telemetry) -> fmt::Result {
     let storage = &telemetry.storage;
     let syncs = Log::ALL.map(|log| (log.as_str(), storage.sync_sums(log)));
     let none: None0 = [];
-    let mut family = page.0.encode_descriptor(
-        "hexcast_sync_seconds",
-        "A sync of a log to the disk.",
-        None,
-        MetricType::Histogram,
-    )?;
-    for (log, sums) in &syncs {
-        Family(family.encode_family(&none)?).histogram([("log", *log)], &sums.latency)?;
-    }
+    page.histograms("hexcast_sync_seconds", "A sync of a log to the disk.", |family| {
+        syncs.iter().try_for_each(|(log, sums)| family.histogram([("log", *log)], &sums.latency))
+    })?;
     page.counter("hexcast_synced_bytes_total", "Bytes that syncs wrote.", |family| {
         syncs.iter().try_for_each(|(log, sums)| family.count([("log", *log)], sums.bytes))
     })?;
