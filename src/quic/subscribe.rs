@@ -145,13 +145,13 @@ impl Feed<'_> {
             } else if let Some(matches) = chunk.matches() {
                 self.write_shown(&matches, send).await?;
             }
-            self.seat.sent(self.next.0);
-            self.seat.versions_shown(self.shown.len());
             if first >= self.newer
                 && let Some(appended) = log.appended_at(first)
             {
                 self.latency.record(appended.elapsed());
             }
+            self.seat.sent(self.next.0);
+            self.seat.versions_shown(self.shown.len());
         }
     }
 
