@@ -17,5 +17,6 @@ pub mod http;
 pub mod limits;
 pub mod quic;
 pub mod runtime;
+pub mod store;
 pub mod telemetry;
 pub mod wire;

@@ -13,7 +13,7 @@ use super::args::{DEFAULT_HTTP, DEFAULT_SERVER, partitions};
 use super::config::{Clock, Config, ConfigFile, LogFormat, Overrides};
 use super::output::{note, notes_as_json, say};
 use crate::access::pki;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, LagLimits, Ticks};
 use crate::desk::{Desk, Policies};
 use crate::http;
 use crate::quic::{Server, Services};
@@ -35,6 +35,7 @@ A configuration file may set, each optional:
   log_format = \"text\"            # or \"json\"
   partitions = 4                  # default: one a core
   clock = \"wall\"                  # or \"event\", for recorded streams
+  lag_max = \"24h\"                 # how long a match may wait for a partner, or how many may
   clock_skew = \"60s\"              # how far a ping may lie ahead of the server's time
   namespaces = [{ name = \"default\", max_age = \"24h\" }]    # or max_age = \"never\"
   [policies]
@@ -136,8 +137,9 @@ async fn serve(config: Config, pki: &Path) -> anyhow::Result<()> {
     let telemetry = Telemetry::new(names, config.runtime.partitions);
     // First, so that whoever watches sees the start.
     let http = open_http(config.http, &telemetry).await?;
+    let counted = Arc::clone(&telemetry);
     let engine =
-        Engine::start_counted(config.runtime, config.policies, config.quic, pki, Arc::clone(&telemetry))?;
+        Engine::start_counted(config.runtime, config.policies, config.lag, config.quic, pki, counted)?;
     telemetry.health.serving();
     say(&format!("listening on {} (QUIC)", engine.address()))?;
     if let Some(http) = &http {
@@ -208,23 +210,25 @@ impl Engine {
     pub(super) fn start(
         config: RuntimeConfig,
         policies: Policies,
+        lag: LagLimits,
         quic: SocketAddr,
         pki: &Path,
     ) -> anyhow::Result<Self> {
         let names = config.namespaces.iter().map(|namespace| namespace.name.clone());
         let telemetry = Telemetry::new(names, config.partitions);
-        Self::start_counted(config, policies, quic, pki, telemetry)
+        Self::start_counted(config, policies, lag, quic, pki, telemetry)
     }
 
     /// Starts it with these figures, which were made for its namespaces and partitions.
     fn start_counted(
         config: RuntimeConfig,
         policies: Policies,
+        lag: LagLimits,
         quic: SocketAddr,
         pki: &Path,
         telemetry: Arc<Telemetry>,
     ) -> anyhow::Result<Self> {
-        let delivery = Arc::new(Delivery::new(&config.namespaces));
+        let delivery = Arc::new(Delivery::with(&config.namespaces, lag, Ticks::real(), []));
         delivery.observe(&telemetry);
         let sink = Arc::clone(&delivery) as Arc<dyn MatchSink>;
         let runtime = Runtime::start_counted(config, sink, telemetry).context("the partitions' threads")?;

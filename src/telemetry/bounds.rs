@@ -74,6 +74,10 @@ bounds! {
     Reports = "reports", [REPORTS_TOTAL_MAX];
     /// Reports that wait on the alert with most.
     AlertReports = "alert_reports", [REPORTS_MAX];
+    /// Bytes of records of the action journal that are not synced yet.
+    JournalWaitingBytes = "journal_waiting_bytes", [JOURNAL_WAITING_BYTES_MAX];
+    /// Cursors of partners, connected or not; the oldest is forgotten where it is full.
+    Cursors = "cursors", [CURSORS_MAX];
     /// Bytes of the match logs in memory; full is no trouble where readers keep up.
     MatchLogBytes = "match_log_bytes", [MATCH_LOGS_BYTES_MAX];
     /// Alerts whose first match is awaited, for the histogram.
@@ -172,6 +176,14 @@ mod tests {
                 "HTTP_HEADER_BYTES_MAX",
                 "HTTP_BODY_BYTES_MAX",
                 "LIST_MAX",
+                "JOURNAL_POLICY_BYTES_MAX",
+                "REPORT_REASON_BYTES_MAX",
+                "LOG_RECORD_BYTES_MAX",
+                "LOG_GROUP_BYTES_MAX",
+                "LOG_READ_BYTES_MIN",
+                "LOG_READ_BYTES_MAX",
+                "SNAPSHOT_BLOCK_BYTES_MAX",
+                "SNAPSHOT_MANIFEST_BYTES_MAX",
             ],
         ),
         ("set at the start", &["PARTITIONS_MAX", "NAMESPACES_MAX"]),
@@ -185,8 +197,16 @@ mod tests {
                 "SCAN_SLICE_DEVICES",
                 "CONNECTIONS_UNPROVEN_MAX",
                 "MATCH_TIMES_KEPT",
+                "JOURNAL_BYTES_MIN",
+                "JOURNAL_GARBAGE_FACTOR",
+                "JOURNAL_RECORD_COST",
+                "LOG_SEGMENT_BYTES",
+                "LOG_INDEX_BYTES",
+                "SNAPSHOT_WRITE_BYTES",
+                "SNAPSHOT_READ_BYTES",
             ],
         ),
+        ("held against each partner, which `hexcast_partner_lag` shows", &["LAG_MATCHES_MAX"]),
         (
             "kept by QUIC, which does not say how full they are",
             &["STREAM_WINDOW_BYTES", "CONNECTION_WINDOW_BYTES", "SEND_WINDOW_BYTES"],

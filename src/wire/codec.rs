@@ -13,9 +13,9 @@ const CONFIG: Config = bincode::config::standard()
     .with_fixed_int_encoding()
     .with_limit::<CONTROL_BYTES_MAX>();
 
-/// Appends `value` to `out`; `false` where it is larger than any frame may be. Then `out` is as
+/// Appends `value` to `out`; `false` where it is larger than any frame may be, which also bounds a record of the journal. Then `out` is as
 /// it was.
-pub(super) fn encode<T: Encode>(value: &T, out: &mut Vec<u8>) -> bool {
+pub(crate) fn encode<T: Encode>(value: &T, out: &mut Vec<u8>) -> bool {
     match bincode::encode_to_vec(value, CONFIG) {
         Ok(bytes) => {
             out.extend(bytes);
@@ -26,7 +26,7 @@ pub(super) fn encode<T: Encode>(value: &T, out: &mut Vec<u8>) -> bool {
 }
 
 /// Reads a value that fills `bytes` exactly, or says why it does not.
-pub(super) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, String> {
     let (value, used) = bincode::decode_from_slice(bytes, CONFIG).map_err(|why| why.to_string())?;
     if used == bytes.len() { Ok(value) } else { Err(format!("{} bytes too many", bytes.len() - used)) }
 }
