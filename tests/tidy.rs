@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Rooms, lowest first; a room may use rooms of lower floors only. Rooms of one floor do not know
 /// each other.
 const FLOORS: &[&[&str]] = &[
-    &["limits"],
+    &["limits", "sync"],
     &["domain"],
     &["telemetry"],
     &["geo"],
@@ -21,7 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["access"],
     &["desk", "delivery"],
     &["quic", "http", "client"],
-    &["cli"],
+    &["cli", "fuzzing"],
 ];
 
 /// Rooms that are pure: no clock, thread, socket, file or randomness.

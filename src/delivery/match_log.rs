@@ -6,7 +6,7 @@
 //! the log is full its oldest chunk goes, whole.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use crate::limits::{
     MATCH_TIMES_KEPT,
 };
 use crate::runtime::Output;
+use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry::LogView;
 use crate::wire::{ColumnsBuilder, Header, MatchColumns};
 
@@ -73,13 +74,13 @@ pub struct MatchLog {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Bounds {
+pub(super) struct Bounds {
     /// Most bytes of all sealed chunks together.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Most matches of a chunk.
-    chunk: usize,
+    pub(super) chunk: usize,
     /// An append of so many becomes chunks at once.
-    at_once: usize,
+    pub(super) at_once: usize,
 }
 
 struct Held {
@@ -136,7 +137,7 @@ impl MatchLog {
         MATCH_LOGS_BYTES_MAX / logs.max(1)
     }
 
-    fn with_bounds(bounds: Bounds) -> Self {
+    pub(super) fn with_bounds(bounds: Bounds) -> Self {
         let held = Held {
             sealed: VecDeque::new(),
             bytes: 0,
@@ -145,6 +146,15 @@ impl MatchLog {
             times: VecDeque::with_capacity(MATCH_TIMES_KEPT),
         };
         Self { held: Mutex::new(held), end: watch::Sender::new(0), bounds }
+    }
+
+    /// Starts an empty log at an offset: what is before it is on the disk.
+    pub fn start_at(&self, first: Offset) {
+        let mut held = self.lock();
+        held.open.restart(first);
+        held.earliest = first;
+        drop(held);
+        self.end.send_replace(first.0);
     }
 
     /// Appends matches; the oldest chunks go where the log is full.
@@ -278,6 +288,12 @@ impl MatchLog {
         let mut told = self.end.subscribe();
         // The sender is ours, so this ends only by what is waited for.
         let _ = told.wait_for(|end| *end > offset.0).await;
+    }
+
+    /// The end that those who wait were told.
+    #[cfg(test)]
+    pub(super) fn told(&self) -> u64 {
+        *self.end.borrow()
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

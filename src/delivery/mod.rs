@@ -9,6 +9,8 @@ mod alerts;
 mod cursors;
 mod match_log;
 mod patience;
+#[cfg(test)]
+mod schedules;
 mod ticks;
 
 use std::sync::Arc;

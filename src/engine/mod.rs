@@ -19,7 +19,7 @@ mod pings;
 mod recover;
 mod restore;
 mod rows;
-mod saving;
+pub(crate) mod saving;
 mod scan;
 mod sets;
 mod snapshot;

@@ -8,18 +8,28 @@
 //! What it never does: decide about an alert (that is `desk/`), read bytes of a wire, keep a match.
 
 mod clock;
+mod driver;
 mod event;
 mod queue;
+#[cfg_attr(not(test), expect(dead_code, reason = "used by the live start once it has a store"))]
+mod recovery;
 mod replay;
+#[cfg(test)]
+mod schedules;
 mod worker;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 pub use crate::domain::partition_of;
 pub use crate::engine::{EventKey, Output};
+pub(crate) use clock::Clock;
+#[cfg(test)]
+pub(crate) use driver::Driver;
+#[cfg(test)]
+pub(crate) use recovery::{Logged, Recovery, stand_alerts};
 pub use replay::{Replay, ReplayError, ReplaySummary, replay};
 
 use crate::domain::{
@@ -28,6 +38,7 @@ use crate::domain::{
 };
 use crate::engine::Order;
 use crate::geo::PreparedArea;
+use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry::{Bound, Telemetry};
 use crate::wire::PingBatch;
 use event::EventDriver;
@@ -145,7 +156,7 @@ struct Inner {
     config: RuntimeConfig,
     sink: Arc<dyn MatchSink>,
     queues: Arc<Queues>,
-    clock: Arc<clock::WallClock>,
+    clock: Arc<dyn Clock>,
     event: Mutex<EventDriver>,
     told: Mutex<u64>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -177,7 +188,7 @@ impl Runtime {
         let (pings, orders) = (Arc::clone(&queues), Arc::clone(&queues));
         telemetry.bounds.watch(Bound::PingsQueued, move || pings.pings_queued());
         telemetry.bounds.watch(Bound::OrdersQueued, move || orders.orders_queued());
-        let clock = Arc::new(clock::WallClock::default());
+        let clock: Arc<dyn Clock> = Arc::new(clock::WallClock::default());
         let threads = ends
             .into_iter()
             .map(|end| {

@@ -4,8 +4,8 @@
 //! of batches is bounded by [`PINGS_QUEUED_MAX`] in pings and, since each takes at least
 //! [`BATCH_QUEUE_COST_MIN`], in number. Orders have a queue of their own that is read first.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -16,6 +16,7 @@ use crate::domain::{DeviceId, EventTime, PartSpec, PingCounts, PingRow, Uncertai
 use crate::engine::Order;
 use crate::geo::PreparedArea;
 use crate::limits::{BATCH_QUEUE_COST_MIN, ORDERS_QUEUED_MAX, PINGS_QUEUED_MAX};
+use crate::sync::{AtomicU64, Mutex};
 use crate::wire::PingBatch;
 
 /// What a partition's thread is asked to do.

@@ -168,11 +168,17 @@ pub(super) fn find(disk: &dyn Disk, folder: &str, options: &LogOptions) -> Resul
     let stop = Position { segment: newest.link.head.segment, offset: newest.stop };
     let mut torn = torn_in(&newest.link, newest.stop, newest.why, &bytes);
     if !on(Plant::NoLookBehind) {
-        let strays = stray_seals(&bytes, newest.stop, stop.segment, Some(id));
+        // From the sector before, too: what was misdirected may begin in the blank end of a group.
+        let from = newest.stop.saturating_sub(1) / SECTOR as u64 * SECTOR as u64;
+        let strays = stray_seals(&bytes, from, stop.segment, Some(id));
         judge(&strays, newest.link.file.name(), &newest, stop)?;
         for (number, (file, _)) in files.0.range(stop.segment + 1..) {
             read_whole(&**file, &mut bytes)?;
-            judge(&stray_seals(&bytes, 0, *number, Some(id)), file.name(), &newest, stop)?;
+            let mut strays = stray_seals(&bytes, 0, *number, Some(id));
+            // A copy of a tail that was cut short, into a segment with none before it, names its own start.
+            let start = Position { segment: *number, offset: SECTOR as u64 };
+            strays.retain(|stray| !stray.in_place || stray.synced.position != start);
+            judge(&strays, file.name(), &newest, stop)?;
             let blank = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
             if torn.is_none() && blank > 0 {
                 let why = "the segment's head cannot be read";
@@ -211,7 +217,8 @@ fn fresh(files: &Files, options: &LogOptions, next_segment: u64) -> Result<Found
         let start = Position { segment: *number, offset: SECTOR as u64 };
         let strays = stray_seals(&bytes, 0, *number, None);
         // The very first group of a log names its own start; it may be left of an open that was cut short.
-        if strays.iter().any(|stray| !stray.in_place || stray.synced.position != start) {
+        let start = Mark { position: start, number: options.first };
+        if strays.iter().any(|stray| !stray.in_place || stray.synced != start) {
             let why = "the segment's head cannot be read, but a log lies behind it";
             return Err(StoreError::damaged(file.name(), 0, why));
         }

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use hexcast::client::{StartAt, SubscribeEvent, Subscription};
 use hexcast::delivery::{CutOffs, LagLimits, TicksHand};
 use hexcast::domain::{CursorAt, EventTime, Namespace, Offset};
-use hexcast::runtime::ClockMode;
 use hexcast::wire::{
     Body, CursorAck, Encodings, ErrorCode, ErrorFrame, Frame, FrameReader, Kind, MatchColumns, ReadError,
     Session, frame_of,
