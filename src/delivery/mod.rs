@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::{AlertNo, CursorAt};
 use crate::runtime::{AlertInfo, MatchSink, NamespaceConfig, NamespaceIx, Output};
-use crate::telemetry::{Bound, LogView, Telemetry};
+use crate::telemetry::{Bound, Telemetry};
 
 use alerts::Alerts;
 pub use cursors::{CursorSink, Cursors};
@@ -109,7 +109,7 @@ impl Delivery {
         let logs = Arc::downgrade(self);
         telemetry.watch_logs(move |namespace| {
             let view = logs.upgrade().and_then(|all| all.logs.get(namespace).map(MatchLog::view));
-            view.unwrap_or_else(LogView::default)
+            view.unwrap_or_default()
         });
         let cursors = Arc::downgrade(self);
         telemetry
