@@ -111,12 +111,12 @@ impl SegmentedLog {
         let room = (SECTOR * 2 + options.group_bytes_max) as u64;
         options.segment_bytes = options.segment_bytes.max(room).next_multiple_of(SECTOR as u64);
         disk.make_folder(folder)?;
-        let Found { id, chain, sealed, tail, report, dead, copied, next_segment } =
+        let Found { id, chain, sealed, tail, report, blank, superseded, next_segment } =
             recover::find(&*disk, folder, &options)?;
-        for path in &dead {
+        for path in &blank {
             disk.remove(path)?;
         }
-        if !dead.is_empty() {
+        if !blank.is_empty() {
             disk.sync_folder(folder)?;
         }
 
@@ -159,10 +159,10 @@ impl SegmentedLog {
         } else {
             log.copy_tail(&tail)?;
         }
-        for path in &copied {
+        for path in &superseded {
             log.disk.remove(path)?;
         }
-        if !copied.is_empty() {
+        if !superseded.is_empty() {
             log.disk.sync_folder(folder)?;
         }
         if let Some((file, end)) = last
