@@ -16,7 +16,12 @@ pub mod files;
 pub mod fuzzing;
 pub mod geo;
 pub mod limits;
+pub(crate) mod planted;
 pub mod quic;
 pub mod runtime;
+pub mod store;
 mod sync;
 pub mod wire;
+
+#[cfg(test)]
+mod simulation;

@@ -52,6 +52,26 @@ pub const REPORTS_MAX: usize = 1_000;
 /// Most unconfirmed sighting reports that wait on all alerts. A further one is rejected.
 pub const REPORTS_TOTAL_MAX: usize = 20_000;
 
+/// A journal smaller than this is never compacted, bytes: reading it takes a blink.
+pub const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+/// A journal is compacted where it is so many times what still counts in it; each byte that counts
+/// is then written again once for at least three that do not.
+pub const JOURNAL_GARBAGE_FACTOR: u64 = 4;
+/// What stands around a record in the journal, for the account of what counts in it, bytes.
+pub const JOURNAL_RECORD_COST: usize = 64;
+/// What an action's record may take beyond what it says itself, bytes: the stages that its policy's
+/// name stood for.
+pub const JOURNAL_POLICY_BYTES_MAX: usize = 16 * STAGES_MAX + 256;
+/// Bytes of records that wait for the journal's disk: some dozen of the largest alerts. A further
+/// one is refused.
+pub const JOURNAL_WAITING_BYTES_MAX: usize = 64 << 20;
+/// Longest reason of a rejected report that the journal keeps, bytes. A longer one is cut.
+pub const REPORT_REASON_BYTES_MAX: usize = 1_024;
+
+const _: () = assert!(JOURNAL_GARBAGE_FACTOR > 1, "else a compacted journal is compacted again");
+const _: () =
+    assert!(JOURNAL_WAITING_BYTES_MAX > 8 * ALERT_JSON_BYTES_MAX, "several alerts may wait together");
+
 /// Most matches in one chunk of a match log: a frame, the unit that is dropped, and the most that a
 /// reader copies under the log's lock (some 256 KiB where runs are long, 1.3 MiB where each match
 /// is a run of its own).
@@ -68,6 +88,27 @@ pub const MATCH_LOGS_BYTES_MAX: usize = 640 << 20;
 /// Most bytes of JSON of all alert versions kept for subscribers. Beyond it the oldest superseded
 /// versions go first; an alert's newest version always stays.
 pub const ALERT_VERSIONS_BYTES_MAX: usize = 2 << 30;
+
+/// Matches that may wait for a partner's acknowledgement, unless configured: everybody of a large country a
+/// dozen times over. A partner that lets more wait is cut off, and told why.
+pub const LAG_MATCHES_MAX: u64 = 1 << 30;
+/// How long a match may wait for a partner's acknowledgement, ms, unless configured. Who lets one wait
+/// longer is cut off.
+pub const LAG_AGE_MS_MAX: u64 = 24 * 3_600_000;
+/// How long a partner may acknowledge nothing while matches wait, ms: long enough to hand on the largest
+/// frame at a hundred notifications a second. Who is silent for longer is cut off.
+pub const PARTNER_SILENT_MS_MAX: u64 = 330_000;
+/// How often at least a partner that lags is looked at, ms.
+pub const LAG_LOOK_MS: u64 = 1_000;
+/// A partner's cursor is written at most this often, ms, and at the end of its session.
+pub const CURSOR_WRITE_MS: u64 = 200;
+/// Most cursors that are held, each of an identity in a namespace. Beyond it the one that stood still for
+/// longest is forgotten.
+pub const CURSORS_MAX: usize = 1 << 14;
+
+const _: () = assert!(PARTNER_SILENT_MS_MAX >= 10 * MATCH_CHUNK as u64, "a chunk at a hundred a second");
+const _: () = assert!(PARTNER_SILENT_MS_MAX < LAG_AGE_MS_MAX, "each bound says something of its own");
+const _: () = assert!(MATCH_CHUNK as u64 <= LAG_MATCHES_MAX, "one frame cuts nobody off");
 
 /// Most partitions of a server: one a core is enough, and no machine in sight has more cores.
 pub const PARTITIONS_MAX: u32 = 256;
@@ -222,3 +263,35 @@ pub const DEVICE_NAMES_MAX: usize = 4_000_000;
 /// Most towers held (about 64 bytes each). OpenCelliD has some 50 million in all; a larger file
 /// is not read.
 pub const TOWERS_MAX: usize = 100_000_000;
+
+/// Length of a log's segment, bytes, unless configured: reserved twice a log (in use, and spare), and what
+/// retention removes at a time.
+pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
+/// Most bytes of one record of a log: the largest match chunk, alert or ping batch fits. A larger one is refused.
+pub const LOG_RECORD_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of a group, what is written and synced at once: some milliseconds of a disk. Further records wait for
+/// the next group.
+pub const LOG_GROUP_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a segment between two entries of its index in memory: 16 bytes an entry, so 32 KiB for 64 MiB, and a
+/// read that seeks checks half of it for nothing.
+pub const LOG_INDEX_BYTES: u64 = 32 << 10;
+/// Bytes that a reader of a log asks the disk for at least: an index entry's reach.
+pub const LOG_READ_BYTES_MIN: usize = 64 << 10;
+/// Bytes that a reader of a log asks the disk for at most, but for a record that is longer.
+pub const LOG_READ_BYTES_MAX: usize = 4 << 20;
+
+const _: () = assert!(LOG_GROUP_BYTES_MAX > LOG_RECORD_BYTES_MAX + 4_096, "the largest record fits a group");
+const _: () = assert!(LOG_SEGMENT_BYTES > LOG_GROUP_BYTES_MAX as u64 + 8_192, "the largest group fits");
+const _: () = assert!(LOG_RECORD_BYTES_MAX > MATCH_COLUMNS_BYTES_MAX + 4_096, "a match chunk is a record");
+const _: () = assert!(LOG_RECORD_BYTES_MAX > ACTION_LINE_BYTES_MAX, "an action is a record");
+const _: () = assert!(LOG_RECORD_BYTES_MAX > PING_COLUMNS_BYTES_MAX + 4_096, "a ping batch is a record");
+
+/// Most bytes of one block of a snapshot file. A larger one is refused.
+pub const SNAPSHOT_BLOCK_BYTES_MAX: usize = 16 << 20;
+/// Bytes of blocks that gather before they are written: large enough that a write costs no more than its bytes.
+pub const SNAPSHOT_WRITE_BYTES: usize = 4 << 20;
+/// Bytes of a snapshot file that are read at a time, but for a block that is longer. It stays in a core's cache
+/// between the copy and the check.
+pub const SNAPSHOT_READ_BYTES: usize = 1 << 20;
+/// Most bytes of a snapshot's manifest: a file for each of 256 partitions of 1,024 namespaces would be some 80 MiB.
+pub const SNAPSHOT_MANIFEST_BYTES_MAX: usize = 128 << 20;

@@ -15,6 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["geo"],
     &["wire", "files"],
     &["engine"],
+    &["store"],
     &["runtime"],
     &["access"],
     &["desk", "delivery"],

@@ -13,6 +13,8 @@ mod aioquic;
 mod bounds;
 #[path = "wire/connections.rs"]
 mod connections;
+#[path = "wire/cursors.rs"]
+mod cursors;
 #[path = "wire/golden.rs"]
 mod golden;
 #[path = "wire/malformed.rs"]

@@ -99,6 +99,10 @@ async fn read(mut subscription: Subscription, received: Arc<Mutex<Received>>, re
     loop {
         let event = subscription.next().await;
         let now = Instant::now();
+        if let Ok(SubscribeEvent::Matches(matches)) = &event {
+            // Where this fails the session has ended, and reading on tells why.
+            let _ = subscription.done_below(matches.next()).await;
+        }
         let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Ok(SubscribeEvent::Alert(content)) => drop(received.names.insert(content.no, content.id)),

@@ -10,9 +10,10 @@ use serde::Deserialize;
 
 use super::args::{DEFAULT_DATA, DEFAULT_SERVER, default_partitions};
 use crate::access::pki::DEFAULT_NAMESPACE;
+use crate::delivery::LagLimits;
 use crate::desk::Policies;
 use crate::domain::{MaxAge, Namespace, StageSpec, Stages, parse_duration_ms};
-use crate::limits::{CLOCK_SKEW_MS, MAX_AGE_MS, NAMESPACES_MAX, PARTITIONS_MAX};
+use crate::limits::{CLOCK_SKEW_MS, MATCH_CHUNK, MAX_AGE_MS, NAMESPACES_MAX, PARTITIONS_MAX};
 use crate::runtime::{ClockMode, NamespaceConfig, RuntimeConfig};
 
 /// Largest configuration file, bytes; no real one comes near.
@@ -38,10 +39,19 @@ pub(super) struct ConfigFile {
     partitions: Option<u32>,
     clock: Option<Clock>,
     clock_skew: Option<String>,
+    lag_max: Option<LagMax>,
     #[serde(default)]
     namespaces: Vec<NamespaceEntry>,
     #[serde(default)]
     policies: BTreeMap<String, Vec<StageEntry>>,
+}
+
+/// How far a partner may lag.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "write a number of matches, or a duration such as \"24h\"")]
+enum LagMax {
+    Matches(u64),
+    Age(String),
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,6 +86,7 @@ pub(super) struct Config {
     pub(super) quic: SocketAddr,
     pub(super) runtime: RuntimeConfig,
     pub(super) policies: Policies,
+    pub(super) lag: LagLimits,
 }
 
 impl ConfigFile {
@@ -127,8 +138,29 @@ impl ConfigFile {
                 sliced: true,
             },
             policies: policies(self.policies)?,
+            lag: lag(self.lag_max)?,
         })
     }
+}
+
+/// The bound that is named takes the place of its default; the others stay.
+fn lag(max: Option<LagMax>) -> anyhow::Result<LagLimits> {
+    let limits = LagLimits::default();
+    Ok(match max {
+        None => limits,
+        Some(LagMax::Matches(matches)) => {
+            ensure!(
+                matches >= MATCH_CHUNK as u64,
+                "lag_max = {matches}: a frame alone may have {MATCH_CHUNK} matches, use at least as many"
+            );
+            LagLimits { matches, ..limits }
+        }
+        Some(LagMax::Age(text)) => {
+            let age_ms = u64::try_from(parse_duration_ms(&text).context("lag_max")?).unwrap_or(0);
+            ensure!(age_ms >= 1_000, "lag_max = \"{text}\": use at least 1s");
+            LagLimits { age_ms, ..limits }
+        }
+    })
 }
 
 fn namespaces(entries: &[NamespaceEntry]) -> anyhow::Result<Vec<NamespaceConfig>> {
@@ -207,6 +239,7 @@ mod tests {
             partitions = 3
             clock = 'event'
             clock_skew = '5s'
+            lag_max = 100000
             namespaces = [{ name = 'mobile', max_age = '6h' }, { name = 'homes', max_age = 'never' }]
             [policies]
             slow = [{ after = '0s', radius_km = 5 }, { after = '1h', radius_km = 10.5 }]
@@ -214,6 +247,9 @@ mod tests {
         let config = resolve(text).unwrap();
         assert_eq!(config.quic.port(), 9_000);
         assert_eq!((config.runtime.partitions, config.runtime.clock_skew_ms), (3, 5_000));
+        assert_eq!(config.lag, LagLimits { matches: 100_000, ..LagLimits::default() });
+        let config_by_age = resolve("lag_max = '90m'").unwrap();
+        assert_eq!(config_by_age.lag, LagLimits { age_ms: 5_400_000, ..LagLimits::default() });
         assert_eq!(config.runtime.namespaces[0].max_age, MaxAge::Ms(21_600_000));
         assert_eq!(config.runtime.namespaces[1].max_age, MaxAge::Never);
         assert_eq!(config.policies["slow"].as_slice()[1].radius_km, 10.5);
@@ -238,6 +274,10 @@ mod tests {
             ("quic = 'localhost'", "line 1: "),
             ("clock = 'sun'", "unknown variant `sun`"),
             ("clock_skew = '1'", "clock_skew: \"1\" is no duration"),
+            ("lag_max = 5", "lag_max = 5: a frame alone may have 32768 matches"),
+            ("lag_max = 'soon'", "lag_max: \"soon\" is no duration"),
+            ("lag_max = '0s'", "use at least 1s"),
+            ("lag_max = [1]", "a number of matches, or a duration"),
             ("namespaces = [{ name = 'A' }]", "\"A\" is no namespace name"),
             ("namespaces = [{ name = 'a' }, { name = 'a' }]", "the namespace a is named twice"),
             ("namespaces = [{ name = 'a', max_age = 'long' }]", "max_age of the namespace a"),

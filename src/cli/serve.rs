@@ -12,7 +12,7 @@ use super::args::{DEFAULT_SERVER, partitions};
 use super::config::{Clock, Config, ConfigFile, Overrides};
 use super::output::{note, say};
 use crate::access::pki;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, LagLimits, Ticks};
 use crate::desk::{Desk, Policies};
 use crate::quic::{Server, Services};
 use crate::runtime::{MatchSink, Runtime, RuntimeConfig};
@@ -30,6 +30,7 @@ A configuration file may set, each optional:
   quic = \"127.0.0.1:7443\"
   partitions = 4                  # default: one a core
   clock = \"wall\"                  # or \"event\", for recorded streams
+  lag_max = \"24h\"                 # how long a match may wait for a partner, or how many may
   clock_skew = \"60s\"              # how far a ping may lie ahead of the server's time
   namespaces = [{ name = \"default\", max_age = \"24h\" }]    # or max_age = \"never\"
   [policies]
@@ -100,7 +101,7 @@ fn certificates(config: &Config) -> anyhow::Result<PathBuf> {
 async fn serve(config: Config, pki: &Path) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let engine = Engine::start(config.runtime, config.policies, config.quic, pki)?;
+    let engine = Engine::start(config.runtime, config.policies, config.lag, config.quic, pki)?;
     say(&format!("listening on {} (QUIC)", engine.address()))?;
     tokio::select! {
         _ = terminate.recv() => {}
@@ -123,10 +124,11 @@ impl Engine {
     pub(super) fn start(
         config: RuntimeConfig,
         policies: Policies,
+        lag: LagLimits,
         quic: SocketAddr,
         pki: &Path,
     ) -> anyhow::Result<Self> {
-        let delivery = Arc::new(Delivery::new(&config.namespaces));
+        let delivery = Arc::new(Delivery::with(&config.namespaces, lag, Ticks::real(), []));
         let sink = Arc::clone(&delivery) as Arc<dyn MatchSink>;
         let runtime = Runtime::start(config, sink).context("the partitions' threads")?;
         let desk = Arc::new(Desk::new(runtime.clone(), policies));

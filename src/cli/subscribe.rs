@@ -19,14 +19,16 @@ use crate::files;
 ///
 /// Before the first match of an alert's version comes a line {"alert_content":{...}} with all
 /// that there is to show. After a lost connection it connects again and goes on where it was.
-/// Each match has an `offset`; remember it to go on from there later.
+/// Each match has an `offset`; remember it to go on from there later. What is printed is acknowledged
+/// to the server, which remembers it too: `--from cursor` goes on there.
 #[derive(Debug, Args)]
 pub(super) struct SubscribeArgs {
     /// The namespace to read.
     #[arg(long, value_name = "NS", default_value = pki::DEFAULT_NAMESPACE, value_parser = namespace)]
     namespace: Namespace,
-    /// Where to start: earliest, latest, or the offset of a match.
-    #[arg(long, value_name = "earliest|latest|OFFSET", default_value = "earliest", value_parser = start)]
+    /// Where to start: earliest, latest, the offset of a match, or cursor: behind what this identity has
+    /// acknowledged (earliest where it has not).
+    #[arg(long, value_name = "earliest|latest|cursor|OFFSET", default_value = "earliest", value_parser = start)]
     from: StartAt,
     /// Exercises and tests too.
     #[arg(long)]
@@ -42,7 +44,11 @@ fn start(text: &str) -> Result<StartAt, String> {
     match text {
         "earliest" => Ok(StartAt::Earliest),
         "latest" => Ok(StartAt::Latest),
-        _ => text.parse().map(StartAt::Offset).map_err(|_| "write earliest, latest or an offset".into()),
+        "cursor" => Ok(StartAt::Cursor),
+        _ => text
+            .parse()
+            .map(StartAt::Offset)
+            .map_err(|_| "write earliest, latest, cursor or an offset".into()),
     }
 }
 

@@ -68,7 +68,12 @@ impl ClientError {
             Self::Connect { .. } | Self::Lost { .. } => true,
             Self::Refused { code, .. } => matches!(
                 code,
-                Some(ErrorCode::ShuttingDown | ErrorCode::Busy | ErrorCode::TooManyConnections)
+                Some(
+                    ErrorCode::ShuttingDown
+                        | ErrorCode::Busy
+                        | ErrorCode::TooManyConnections
+                        | ErrorCode::Lagging
+                )
             ),
             _ => false,
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Client, ClientError, StartAt, SubscribeEvent, Subscription};
+use crate::domain::Offset;
 use crate::limits::{RECONNECT_MS_FIRST, RECONNECT_MS_MAX};
 
 /// A subscription that connects anew, from the offset where it was, until the server refuses.
@@ -16,6 +17,8 @@ pub struct Follow {
     exercises: bool,
     from: StartAt,
     open: Option<(Client, Subscription)>,
+    /// What came last was handed out and is not acknowledged yet.
+    due: Option<Offset>,
     wait_ms: u64,
 }
 
@@ -25,7 +28,7 @@ pub enum FollowEvent {
     /// What a subscription brings. An alert's content comes again after a reconnection.
     Event(SubscribeEvent),
     /// Connected; matches follow from this offset on.
-    Connected(crate::domain::Offset),
+    Connected(Offset),
     /// The connection was lost for this reason, and will be tried again after the wait.
     Lost(ClientError, Duration),
 }
@@ -48,19 +51,27 @@ impl Follow {
             exercises,
             from,
             open: None,
+            due: None,
             wait_ms: 0,
         }
     }
 
-    /// Waits for what comes next, connecting where needed.
+    /// Waits for what comes next, connecting where needed. Asking for more acknowledges what came
+    /// before: it is taken as dealt with.
     ///
     /// # Errors
     /// Where the server refuses for good, or was never reached at all.
     pub async fn next(&mut self) -> Result<FollowEvent, ClientError> {
         let Some((_, subscription)) = &mut self.open else { return self.connect().await };
+        if let Some(next) = self.due.take() {
+            // Where this fails the session has ended, and reading on tells why.
+            let _ = subscription.done_below(next).await;
+        }
         match subscription.next().await {
             Ok(event) => {
-                self.from = StartAt::Offset(subscription.next_offset().0);
+                let next = subscription.next_offset();
+                self.due = matches!(event, SubscribeEvent::Matches(_)).then_some(next);
+                self.from = StartAt::Offset(next.0);
                 self.wait_ms = RECONNECT_MS_FIRST;
                 Ok(FollowEvent::Event(event))
             }
@@ -98,7 +109,7 @@ impl Follow {
     }
 
     fn lost(&mut self, why: ClientError) -> Result<FollowEvent, ClientError> {
-        self.open = None;
+        (self.open, self.due) = (None, None);
         if !why.is_transient() {
             return Err(why);
         }

@@ -1,5 +1,7 @@
 //! Receiving matches.
 
+#[cfg(doc)]
+use super::StartAt;
 use super::{ClientError, SubscribeTerms, Talk, frame, read, unexpected};
 use crate::domain::{AlertId, AlertNo, Offset};
 use crate::wire::{AlertContentFrame, CursorAck, Encoding, Frame, Kind, MatchColumns, MatchesView};
@@ -85,7 +87,8 @@ impl Subscription {
         }
     }
 
-    /// Tells the server that all matches below `next` are dealt with.
+    /// Tells the server that all matches below `next` are dealt with: [`StartAt::Cursor`] resumes
+    /// there. A server cuts off who does not say so in time.
     ///
     /// # Errors
     /// Where the session has ended.

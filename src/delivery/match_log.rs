@@ -129,6 +129,15 @@ impl MatchLog {
         Self { held: Mutex::new(held), end: watch::Sender::new(0), bounds }
     }
 
+    /// Starts an empty log at an offset: what is before it is on the disk.
+    pub fn start_at(&self, first: Offset) {
+        let mut held = self.lock();
+        held.open.restart(first);
+        held.earliest = first;
+        drop(held);
+        self.end.send_replace(first.0);
+    }
+
     /// Appends matches; the oldest chunks go where the log is full.
     pub fn append(&self, found: &Output) {
         let ready = if found.len() < self.bounds.at_once { Vec::new() } else { self.chunks_of(found) };

@@ -2,34 +2,105 @@
 //! matches speak of.
 //!
 //! Partitions append, subscriptions read at their own pace. It never decides who is matched and
-//! never waits for a reader. Invariant: an offset names one match for good; what is no longer
-//! held is refused, never skipped in silence.
+//! never waits for a reader. Invariants: an offset names one match for good; what is no longer
+//! held is refused, never skipped in silence; a cursor never goes back.
 
 mod alerts;
+mod cursors;
 mod match_log;
+mod patience;
 #[cfg(test)]
 mod schedules;
+mod ticks;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::AlertNo;
+use crate::domain::{AlertNo, CursorAt};
 use crate::runtime::{AlertInfo, MatchSink, NamespaceConfig, NamespaceIx, Output};
 
 use alerts::Alerts;
+pub use cursors::{CursorSink, Cursors};
 pub use match_log::{Chunk, MatchLog, OffsetGone};
+pub use patience::{CutOff, LagLimits, Patience};
+pub use ticks::{Ticks, TicksHand};
 
 /// All match logs of an engine, and its alerts' versions.
 pub struct Delivery {
     /// In the order of the runtime's namespaces.
     logs: Vec<MatchLog>,
     alerts: Alerts,
+    cursors: Cursors,
+    lag: LagLimits,
+    ticks: Ticks,
+    cut_off: [AtomicU64; 3],
+}
+
+/// How many sessions of partners were cut off, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CutOffs {
+    /// Too many matches waited.
+    pub matches: u64,
+    /// A match waited too long.
+    pub age: u64,
+    /// Nothing moved.
+    pub silent: u64,
 }
 
 impl Delivery {
     /// Empty logs for the namespaces that the runtime is started with, in the same order.
     pub fn new(namespaces: &[NamespaceConfig]) -> Self {
+        Self::with(namespaces, LagLimits::default(), Ticks::real(), [])
+    }
+
+    /// As [`new`](Self::new), with bounds and a clock for partners, and the cursors that a journal gave
+    /// back.
+    pub fn with(
+        namespaces: &[NamespaceConfig],
+        lag: LagLimits,
+        ticks: Ticks,
+        cursors: impl IntoIterator<Item = CursorAt>,
+    ) -> Self {
         let share = MatchLog::share(namespaces.len());
-        Self { logs: namespaces.iter().map(|_| MatchLog::new(share)).collect(), alerts: Alerts::default() }
+        Self {
+            logs: namespaces.iter().map(|_| MatchLog::new(share)).collect(),
+            alerts: Alerts::default(),
+            cursors: Cursors::recovered(cursors),
+            lag,
+            ticks,
+            cut_off: Default::default(),
+        }
+    }
+
+    /// How far partners have acknowledged.
+    pub fn cursors(&self) -> &Cursors {
+        &self.cursors
+    }
+
+    /// How far partners may lag.
+    pub fn lag(&self) -> LagLimits {
+        self.lag
+    }
+
+    /// The clock that partners are judged by.
+    pub fn ticks(&self) -> &Ticks {
+        &self.ticks
+    }
+
+    /// Counts a session that is cut off.
+    pub fn count_cut_off(&self, why: CutOff) {
+        let nth = match why {
+            CutOff::Matches { .. } => 0,
+            CutOff::Age { .. } => 1,
+            CutOff::Silent { .. } => 2,
+        };
+        self.cut_off[nth].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many sessions were cut off.
+    pub fn cut_offs(&self) -> CutOffs {
+        let [matches, age, silent] = [0, 1, 2].map(|nth: usize| self.cut_off[nth].load(Ordering::Relaxed));
+        CutOffs { matches, age, silent }
     }
 
     /// The log of a namespace.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::domain::{
     Action, AlertDraft, AlertId, AlertNo, CancelReason, Directive, DirectiveKind, EventTime, PartSpec,
-    Position, Stages, Status, Uncertainty,
+    Policy, Position, Stages, Status, Uncertainty,
 };
 use crate::files::alert_to_json;
 use crate::geo::PreparedArea;
@@ -18,6 +18,7 @@ use crate::limits::{ALERT_ID_BYTES_MAX, ALERT_JSON_BYTES_MAX, ALERTS_BYTES_MAX, 
 use crate::runtime::{AlertInfo, Told};
 
 use super::Policies;
+use super::journal::{Decided, NamedPolicy};
 use super::rejection::{Reason, Rejection};
 use super::terms::{Growth, Terms};
 
@@ -137,6 +138,29 @@ impl Book {
         judged.map_err(|reason| reason.of(&id))
     }
 
+    /// Decides an action again as it was decided once, with what its policy's name stood for then.
+    pub(super) fn decide_again(&mut self, decided: Decided) -> Result<Told, Rejection> {
+        let Decided { at, actor, action, policy, .. } = decided;
+        let Some(NamedPolicy { name, stages }) = policy else { return self.decide(at, &actor, action) };
+        let configured = self.policies.insert(name.clone(), stages);
+        let told = self.decide(at, &actor, action);
+        match configured {
+            Some(stages) => self.policies.insert(name, stages),
+            None => self.policies.remove(&name),
+        };
+        told
+    }
+
+    /// What the name of an alert's policy stands for, where it has a name.
+    pub(super) fn named_policy(&self, id: &AlertId) -> Option<NamedPolicy> {
+        match &self.find(id)?.1.terms.policy {
+            Policy::Named(name) => {
+                Some(NamedPolicy { name: name.clone(), stages: self.policies.get(name)?.clone() })
+            }
+            _ => None,
+        }
+    }
+
     fn publish(&mut self, at: EventTime, actor: &Actor, draft: AlertDraft) -> Result<Told, Reason> {
         let id_bytes = draft.id.as_str().len();
         if id_bytes == 0 {
@@ -145,8 +169,8 @@ impl Book {
         if id_bytes > ALERT_ID_BYTES_MAX {
             return Err(Reason::LongId(id_bytes));
         }
-        if self.by_id.contains_key(&draft.id) {
-            return Err(Reason::Exists);
+        if let Some((_, held)) = self.find(&draft.id) {
+            return Err(Reason::Exists { since: held.published, version: held.info.version });
         }
         if draft.status == Some(Status::Draft) {
             return Err(Reason::Draft);

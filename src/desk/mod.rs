@@ -2,10 +2,14 @@
 //!
 //! QUIC, HTTP and the shell hand an action in with the grant of whoever asks; the desk checks
 //! the right, lets the [`Book`] judge, and tells all partitions what was accepted, in one order.
-//! It never touches a device and knows no wire format. Invariant: the order in which the book
-//! accepts actions is the order in which every partition hears of them.
+//! It never touches a device and knows no wire format. Invariants: the order in which the book
+//! accepts actions is the order in which every partition hears of them; with a journal, nobody hears of
+//! an action, or of what rests on it, before it is durable.
 
 mod book;
+mod decide;
+mod journal;
+mod live;
 mod rejection;
 mod replay;
 mod reports;
@@ -19,11 +23,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::access::{Grant, Role};
-use crate::domain::{Action, AlertDraft, AlertId, EventTime, Stages};
+use crate::domain::{Action, AlertDraft, AlertId, CursorAt, EventTime, Stages};
 use crate::limits::{ACTIONS_WAITING_MAX, REPORTS_MAX, REPORTS_TOTAL_MAX};
 use crate::runtime::{ClockMode, Runtime};
 
 pub use book::{Actor, Book};
+pub use decide::{DeskCore, MaybeJournal, NumberedTold, Pending};
+pub use journal::{
+    Decided, Journal, JournalError, JournalView, Mark, NamedPolicy, Need, Record, RecordError, RecoverError,
+    Recovered, Recovery, ReportTaken, compacted, worth_compacting,
+};
+use live::Committer;
+pub use live::{JournalFile, LiveJournal, OnFailure, Room};
 pub use rejection::{Reason, Rejection};
 pub use replay::{RejectedLine, ReplayActions};
 pub use reports::ReportNo;
@@ -73,33 +84,65 @@ pub enum DeskError {
         "report {0} does not wait: it was confirmed or rejected, its alert was cancelled, or it never was"
     )]
     NoReport(ReportNo),
+    /// The journal does not take it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 /// The alert desk of a running engine.
 pub struct Desk {
     runtime: Runtime,
-    /// Held from an action's judgement until all partitions were told: it makes the one order.
-    /// Taken before `state`, so that nobody who only reads waits for a partition's queue.
+    /// Without a journal: held from an action's judgement until all partitions were told, which makes
+    /// the one order. Taken before `state`, so that nobody who only reads waits for a partition's queue.
     order: Mutex<()>,
     /// One preview at a time: each makes every partition count all its devices.
     preview: Mutex<()>,
     state: Arc<State>,
+    /// Tells the partitions in its order.
+    committer: Option<Committer>,
 }
 
 impl Desk {
-    /// A desk without alerts. On the event clock it becomes the runtime's source of actions.
+    /// A desk without alerts that keeps nothing. On the event clock it becomes the runtime's source of
+    /// actions.
     pub fn new(runtime: Runtime, policies: Policies) -> Self {
-        let state = Arc::new(State::new(policies));
+        let state = Arc::new(State::new(DeskCore::new(policies)));
         if runtime.clock_mode() == ClockMode::Event {
             runtime.set_action_source(Arc::clone(&state) as _);
         }
-        Self { runtime, order: Mutex::new(()), preview: Mutex::new(()), state }
+        Self { runtime, order: Mutex::new(()), preview: Mutex::new(()), state, committer: None }
+    }
+
+    /// A desk on the wall clock that goes on where its journal ends. The orders of `recovered` are the
+    /// caller's to tell, before this. `on_failure` is called where the journal fails for good; from
+    /// then on nothing is taken and the process has to end. Dropping the desk waits until all that was
+    /// taken is durable.
+    ///
+    /// # Errors
+    /// Where there is no thread to be had.
+    pub fn with_journal(
+        runtime: Runtime,
+        core: DeskCore,
+        cursors: Vec<CursorAt>,
+        file: impl JournalFile,
+        on_failure: OnFailure,
+    ) -> std::io::Result<Self> {
+        let state = Arc::new(State::new(core));
+        let committer = Committer::start(file, cursors, Arc::clone(&state), runtime.clone(), on_failure)?;
+        let committer = Some(committer);
+        Ok(Self { runtime, order: Mutex::new(()), preview: Mutex::new(()), state, committer })
+    }
+
+    /// The journal, for cursors.
+    pub fn journal(&self) -> Option<Arc<LiveJournal>> {
+        self.committer.as_ref().map(|committer| Arc::clone(&committer.journal))
     }
 
     /// Does what is asked, or queues it until the event clock passes its time.
     ///
-    /// Blocks while the partitions' queues are full. `at` is for the event clock only; without
-    /// it a publication takes the alert's `sent`, anything else the clock.
+    /// Blocks while the partitions' queues are full, and until it is durable where there is a journal.
+    /// `at` is for the event clock only; without it a publication takes the alert's `sent`, anything
+    /// else the clock.
     pub fn act(&self, grant: &Grant, at: Option<EventTime>, action: Action) -> Result<Receipt, DeskError> {
         let actor = actor(grant)?;
         match self.runtime.clock_mode() {
@@ -107,11 +150,7 @@ impl Desk {
                 if at.is_some() {
                     return Err(DeskError::AtOnWallClock);
                 }
-                let _order = lock(&self.order);
-                let now = self.runtime.now();
-                let (told, receipt) = self.state.decide_now(now, &actor, action)?;
-                self.runtime.tell(&told);
-                Ok(receipt)
+                self.decide(|core, journal, now| core.submit(journal, now, &actor, action))
             }
             ClockMode::Event => {
                 let receipt = self.state.queue(self.runtime.now(), at, actor, action)?;
@@ -131,7 +170,8 @@ impl Desk {
         seen_at: Option<EventTime>,
     ) -> Result<ReportReceipt, DeskError> {
         granted(grant, grant.may_report(), "report sightings")?;
-        self.state.report(self.runtime.now(), grant.name().into(), id, (lat, lon), seen_at)
+        let by: Arc<str> = grant.name().into();
+        self.ask(|core, journal, now| core.report(journal, now, by, id, (lat, lon), seen_at))?
     }
 
     /// Confirms a report: it becomes a sighting of its alert, seen when the report says.
@@ -141,28 +181,38 @@ impl Desk {
         report: ReportNo,
         at: Option<EventTime>,
     ) -> Result<Receipt, DeskError> {
-        let taken = self.state.take_report(&actor(grant)?, report)?;
-        let action = taken.to_action();
-        self.act(grant, at, action).inspect_err(|_| self.state.put_back(report, taken))
+        let actor = actor(grant)?;
+        match self.runtime.clock_mode() {
+            ClockMode::Wall if at.is_some() => Err(DeskError::AtOnWallClock),
+            ClockMode::Wall => self.decide(|core, journal, now| core.confirm(journal, now, &actor, report)),
+            ClockMode::Event => {
+                let taken = self.state.take_report(&actor, report)?;
+                let action = taken.to_action();
+                self.act(grant, at, action).inspect_err(|_| self.state.put_back(report, taken))
+            }
+        }
     }
 
     /// Rejects a report; `reason` goes to the log.
     pub fn reject(&self, grant: &Grant, report: ReportNo, reason: &str) -> Result<(), DeskError> {
-        let taken = self.state.take_report(&actor(grant)?, report)?;
-        tracing::info!(%report, alert = ?taken.id.as_str(), by = grant.name(), reason, "report rejected");
+        let actor = actor(grant)?;
+        let id = self.ask(|core, journal, now| core.reject(journal, now, &actor, report, reason))??;
+        tracing::info!(%report, alert = ?id.as_str(), by = grant.name(), reason, "report rejected");
         Ok(())
     }
 
     /// The newest alerts and what became of late actions.
     pub fn list(&self, grant: &Grant) -> Result<AlertList, DeskError> {
         granted(grant, grant.may_read_alerts(), "list alerts")?;
-        Ok(self.state.list(self.runtime.now(), &actor(grant)?))
+        let list = self.state.list(self.runtime.now(), &actor(grant)?);
+        Ok(self.durable(list)?)
     }
 
     /// Everything about one alert.
     pub fn show(&self, grant: &Grant, id: &AlertId) -> Result<AlertView, DeskError> {
         granted(grant, grant.may_read_alerts(), "see alerts")?;
-        Ok(self.state.show(self.runtime.now(), &actor(grant)?, id)?)
+        let actor = actor(grant)?;
+        Ok(self.ask(|core, _, now| core.show(now, &actor, id))??)
     }
 
     /// How many devices each stage of `draft` would reach now, in the namespaces granted (an
@@ -184,6 +234,53 @@ impl Desk {
             .filter(|(name, _)| grant.role() == Role::Admin || grant.namespaces().contains(name))
             .map(|(name, counts)| (name.clone(), counts));
         Ok(Preview::new(at, &part, shown))
+    }
+
+    /// Asks the desk, and waits until the answer rests on nothing that a crash may undo.
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&mut DeskCore, MaybeJournal<'_>, EventTime) -> Pending<T>,
+    ) -> Result<T, JournalError> {
+        let pending = self.put(question);
+        self.durable(pending)
+    }
+
+    /// Has an action decided, and waits until partitions were told.
+    fn decide(
+        &self,
+        action: impl FnOnce(&mut DeskCore, MaybeJournal<'_>, EventTime) -> Pending<Result<Receipt, DeskError>>,
+    ) -> Result<Receipt, DeskError> {
+        let Some(committer) = &self.committer else {
+            let _order = lock(&self.order);
+            let pending = self.put(action);
+            let told = self.state.lock().core.durable(pending.after());
+            told.iter().for_each(|order| self.runtime.tell(&order.told));
+            return pending.waited();
+        };
+        let pending = self.put(action);
+        committer.journal.wait(pending.after(), true)?;
+        pending.waited()
+    }
+
+    /// Asks under the lock, and waits for nothing. The wall's time is taken under it too, so that
+    /// times go up as marks do; the event clock's must not be, since it asks the desk under a lock of
+    /// its own.
+    fn put<T>(&self, question: impl FnOnce(&mut DeskCore, MaybeJournal<'_>, EventTime) -> T) -> T {
+        let event_now = (self.runtime.clock_mode() == ClockMode::Event).then(|| self.runtime.now());
+        let mut state = self.state.lock();
+        let now = event_now.unwrap_or_else(|| self.runtime.now());
+        match &self.committer {
+            Some(committer) => question(&mut state.core, Some(&mut &*committer.journal), now),
+            None => question(&mut state.core, None, now),
+        }
+    }
+
+    /// Waits until an answer may be given.
+    fn durable<T>(&self, pending: Pending<T>) -> Result<T, JournalError> {
+        if let Some(committer) = &self.committer {
+            committer.journal.wait(pending.after(), false)?;
+        }
+        Ok(pending.waited())
     }
 }
 

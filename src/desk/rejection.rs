@@ -24,8 +24,15 @@ pub enum Reason {
     #[error("the id has {0} bytes: at most {ALERT_ID_BYTES_MAX} are allowed")]
     LongId(usize),
     /// Published before, perhaps cancelled since.
-    #[error("this id was published before: update that alert, or publish under another id")]
-    Exists,
+    #[error(
+        "this id was published before, at {since}, and has version {version}: update that alert, or publish under another id"
+    )]
+    Exists {
+        /// When it was published. Who lost the answer to a publication learns here that it came through.
+        since: EventTime,
+        /// The alert's version now.
+        version: u32,
+    },
     /// A draft is only previewed.
     #[error("a draft cannot be published: preview it, or give it another status")]
     Draft,

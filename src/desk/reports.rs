@@ -9,8 +9,10 @@ use serde::Serialize;
 use crate::domain::{Action, AlertId, EventTime, Position};
 use crate::limits::{REPORTS_MAX, REPORTS_TOTAL_MAX};
 
+use super::journal::ReportTaken;
+
 /// A report's number; never given twice by one desk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ReportNo(pub u64);
 
 impl fmt::Display for ReportNo {
@@ -30,6 +32,11 @@ pub(super) struct Report {
 }
 
 impl Report {
+    pub(super) fn taken(&self, report: ReportNo) -> ReportTaken {
+        let Self { id, position, seen_at, by } = self.clone();
+        ReportTaken { report, id, position, seen_at, by }
+    }
+
     /// The sighting that it becomes.
     pub(super) fn to_action(&self) -> Action {
         Action::Sighting {
@@ -49,15 +56,38 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    /// Takes a report; `None` where the alert's or all bounds are reached.
-    pub(super) fn add(&mut self, report: Report) -> Option<ReportNo> {
-        if self.waiting.len() >= REPORTS_TOTAL_MAX || self.of(&report.id).count() >= REPORTS_MAX {
-            return None;
-        }
+    /// Takes a report, for which there is room.
+    pub(super) fn add(&mut self, report: Report) -> ReportNo {
         let no = ReportNo(self.next);
         self.next += 1;
         self.waiting.insert(no, report);
-        Some(no)
+        no
+    }
+
+    /// Enters a report that was taken before, under its number.
+    pub(super) fn recover(&mut self, no: ReportNo, report: Report) {
+        self.waiting.insert(no, report);
+        self.skip_to(ReportNo(no.0.saturating_add(1)));
+    }
+
+    /// Numbers below `next` were given before.
+    pub(super) fn skip_to(&mut self, next: ReportNo) {
+        self.next = self.next.max(next.0);
+    }
+
+    /// The number that the next report will get.
+    pub(super) fn next(&self) -> ReportNo {
+        ReportNo(self.next)
+    }
+
+    /// All that wait, by number.
+    pub(super) fn all(&self) -> impl ExactSizeIterator<Item = (ReportNo, &Report)> {
+        self.waiting.iter().map(|(no, report)| (*no, report))
+    }
+
+    /// Whether a further report on this alert would be taken.
+    pub(super) fn has_room(&self, id: &AlertId) -> bool {
+        self.waiting.len() < REPORTS_TOTAL_MAX && self.of(id).count() < REPORTS_MAX
     }
 
     pub(super) fn get(&self, no: ReportNo) -> Option<&Report> {

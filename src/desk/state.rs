@@ -1,30 +1,31 @@
-//! What the desk remembers behind its lock: the book, actions that wait for the event clock, and
-//! reports. It knows the runtime only as the one who asks for waiting actions.
+//! What the desk remembers behind its lock: its core, and actions that wait for the event clock.
+//! It knows the runtime only as the one who asks for waiting actions.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::domain::{Action, AlertDraft, AlertId, EventTime, PartSpec, Position, Shape, Uncertainty};
+use crate::domain::{Action, AlertDraft, EventTime, PartSpec, Position, Shape, Uncertainty};
 use crate::geo::PreparedArea;
 use crate::limits::{ACTIONS_WAITING_BYTES_MAX, ACTIONS_WAITING_MAX, LIST_MAX, REJECTIONS_KEPT};
 use crate::runtime::{ActionSource, Told};
 
-use super::book::{Actor, Book};
+use super::book::Actor;
+use super::decide::{DeskCore, Pending};
 use super::rejection::{Reason, Rejection};
-use super::reports::{Report, ReportNo, Reports};
-use super::views::{AlertList, AlertSummary, AlertView, LateRejection, Receipt, ReportReceipt};
-use super::{DeskError, Policies, lock};
+use super::reports::{Report, ReportNo};
+use super::views::{AlertList, AlertSummary, LateRejection, Receipt};
+use super::{DeskError, lock};
 
 pub(super) struct State(Mutex<Inner>);
 
-struct Inner {
-    book: Book,
+/// See the module head.
+pub(super) struct Inner {
+    pub(super) core: DeskCore,
     /// By time, then arrival.
     waiting: BTreeMap<(EventTime, u64), Waiting>,
     waiting_bytes: usize,
     arrivals: u64,
     rejections: VecDeque<(Arc<str>, LateRejection)>,
-    reports: Reports,
 }
 
 struct Waiting {
@@ -33,43 +34,20 @@ struct Waiting {
     bytes: usize,
 }
 
-impl Inner {
-    fn decide(&mut self, at: EventTime, actor: &Actor, action: Action) -> Result<Told, Rejection> {
-        let ends = if let Action::Cancel { id, .. } = &action { Some(id.clone()) } else { None };
-        let told = self.book.decide(at, actor, action)?;
-        if let Some(id) = ends {
-            self.reports.forget(&id);
-        }
-        Ok(told)
-    }
-}
-
 impl State {
-    pub(super) fn new(policies: Policies) -> Self {
+    pub(super) fn new(core: DeskCore) -> Self {
         Self(Mutex::new(Inner {
-            book: Book::new(policies),
+            core,
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
             arrivals: 0,
             rejections: VecDeque::new(),
-            reports: Reports::default(),
         }))
     }
 
-    /// Wall clock: judges at `now`, or at the time of the action before it if the server's clock
-    /// was set back.
-    pub(super) fn decide_now(
-        &self,
-        now: EventTime,
-        actor: &Actor,
-        action: Action,
-    ) -> Result<(Told, Receipt), Rejection> {
-        let mut inner = lock(&self.0);
-        let id = action.id().clone();
-        let at = now.max(inner.book.newest());
-        let told = inner.decide(at, actor, action)?;
-        let version = inner.book.find(&id).map_or(0, |(_, held)| held.info.version);
-        Ok((told, Receipt { id: id.to_string(), version, at, queued: false }))
+    /// For a moment: whoever holds it must wait for nothing.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.0)
     }
 
     /// Event clock: queues until the clock passes the action's time.
@@ -89,7 +67,7 @@ impl State {
         let bytes = rough_bytes(&action);
         let mut inner = lock(&self.0);
         // An owner never changes, so this much can be said at once.
-        if inner.book.find(&id).is_some_and(|(_, held)| !held.may_act(&actor))
+        if inner.core.book().find(&id).is_some_and(|(_, held)| !held.may_act(&actor))
             && !matches!(action, Action::Publish(_))
         {
             return Err(Reason::NotYours.of(&id).into());
@@ -106,46 +84,28 @@ impl State {
         Ok(Receipt { id: id.to_string(), version: 0, at, queued: true })
     }
 
-    pub(super) fn report(
-        &self,
-        now: EventTime,
-        by: Arc<str>,
-        id: &AlertId,
-        place: (f64, f64),
-        seen_at: Option<EventTime>,
-    ) -> Result<ReportReceipt, DeskError> {
-        let mut inner = lock(&self.0);
-        let (_, held) = inner.book.find(id).ok_or_else(|| Reason::Unknown.of(id))?;
-        let (position, seen_at) = held.check_sighting(now, place, seen_at).map_err(|why| why.of(id))?;
-        let report = Report { id: id.clone(), position, seen_at, by };
-        let no = inner.reports.add(report).ok_or(DeskError::ReportsFull)?;
-        Ok(ReportReceipt { report: no, id: id.to_string(), seen_at })
-    }
-
-    /// Takes a report out for whoever may act on its alert.
+    /// Event clock: takes a report out for whoever may act on its alert.
     pub(super) fn take_report(&self, actor: &Actor, no: ReportNo) -> Result<Report, DeskError> {
         let mut inner = lock(&self.0);
-        let report = inner.reports.get(no).ok_or(DeskError::NoReport(no))?;
-        if !inner.book.find(&report.id).is_some_and(|(_, held)| held.may_act(actor)) {
-            return Err(Reason::NotYours.of(&report.id).into());
-        }
-        inner.reports.take(no).ok_or(DeskError::NoReport(no))
+        inner.core.report_of(actor, no)?;
+        inner.core.reports_mut().take(no).ok_or(DeskError::NoReport(no))
     }
 
     /// Returns a report whose confirmation was refused, unless its alert has ended.
     pub(super) fn put_back(&self, no: ReportNo, report: Report) {
         let mut inner = lock(&self.0);
-        if inner.book.find(&report.id).is_some_and(|(_, held)| held.cancelled.is_none()) {
-            inner.reports.put_back(no, report);
+        if inner.core.book().find(&report.id).is_some_and(|(_, held)| held.cancelled.is_none()) {
+            inner.core.reports_mut().put_back(no, report);
         }
     }
 
-    pub(super) fn list(&self, now: EventTime, actor: &Actor) -> AlertList {
+    pub(super) fn list(&self, now: EventTime, actor: &Actor) -> Pending<AlertList> {
         let inner = lock(&self.0);
-        let alerts = inner.book.alerts().iter().rev().take(LIST_MAX);
-        AlertList {
+        let book = inner.core.book();
+        let alerts = book.alerts().iter().rev().take(LIST_MAX);
+        inner.core.pending(AlertList {
             alerts: alerts.map(|held| AlertSummary::new(held, now)).collect(),
-            total: inner.book.alerts().len(),
+            total: book.alerts().len(),
             waiting: inner.waiting.len(),
             rejections: inner
                 .rejections
@@ -153,14 +113,7 @@ impl State {
                 .filter(|(by, _)| matches!(actor, Actor::Admin(_)) || by == actor.name())
                 .map(|(_, rejection)| rejection.clone())
                 .collect(),
-        }
-    }
-
-    pub(super) fn show(&self, now: EventTime, actor: &Actor, id: &AlertId) -> Result<AlertView, Rejection> {
-        let inner = lock(&self.0);
-        let (_, held) = inner.book.find(id).ok_or_else(|| Reason::Unknown.of(id))?;
-        let reports = inner.reports.of(id).filter(|_| held.may_act(actor));
-        Ok(AlertView::new(held, now, reports))
+        })
     }
 
     pub(super) fn preview(
@@ -168,7 +121,7 @@ impl State {
         at: EventTime,
         draft: AlertDraft,
     ) -> Result<(PartSpec<PreparedArea>, Uncertainty), Rejection> {
-        lock(&self.0).book.preview(at, draft)
+        lock(&self.0).core.book().preview(at, draft)
     }
 }
 
@@ -182,7 +135,7 @@ impl ActionSource for State {
         let ((at, _), Waiting { actor, action, bytes }) = inner.waiting.pop_first()?;
         inner.waiting_bytes -= bytes;
         let at = at.max(clock);
-        match inner.decide(at, &actor, action) {
+        match inner.core.decide(at, &actor, action) {
             Ok(told) => Some(told),
             Err(rejection) => {
                 tracing::warn!(%at, by = %actor.name(), "a queued action was rejected: {rejection}");

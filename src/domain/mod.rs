@@ -3,6 +3,7 @@
 
 mod alert;
 mod area;
+mod cursor;
 mod ids;
 mod matches;
 mod ping;
@@ -14,6 +15,7 @@ pub use alert::{
     Action, AlertContent, AlertDraft, CancelReason, Directive, DirectiveKind, PartSpec, Status, Uncertainty,
 };
 pub use area::{Area, Shape};
+pub use cursor::CursorAt;
 pub use ids::{AlertId, AlertNo, DeviceId, Namespace, NamespaceError, Offset, partition_of};
 pub use matches::{Cause, Match, MatchHead};
 pub use ping::{Ping, PingCounts, PingReject, PingRow, accuracy_m_from_f64};

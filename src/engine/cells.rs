@@ -20,10 +20,11 @@ use foldhash::fast::FixedState;
 use h3o::{CellIndex, Resolution};
 use zerocopy::FromBytes;
 
+use super::lists::SETS_AT_END;
 use super::memory::Region;
 use super::rows::{PageNo, Row};
 use super::scan::PartSet;
-use super::sets::{LOCAL_SETS_MAX, LocalSet, SetId, Sets};
+use super::sets::{LocalSet, SetId, Sets};
 use super::standing::{Alert, Standing};
 use crate::domain::{AlertNo, EventTime, Position};
 use crate::geo::{CellBound, CellClass, Decider, Decision, HexKey, SameCell, Spot, cell_of};
@@ -48,6 +49,16 @@ const CLASS_M_MAX: [u32; 3] = [1_000, 10_000, crate::limits::ACCURACY_M_MAX];
 
 impl AccuracyClass {
     const ALL: [Self; 3] = [Self(0), Self(1), Self(2)];
+
+    /// Its number.
+    pub(super) fn code(self) -> u8 {
+        self.0
+    }
+
+    /// The class of a number.
+    pub(super) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
 
     #[inline(always)]
     pub(super) fn of(accuracy_m: u32) -> Self {
@@ -124,12 +135,9 @@ pub(super) struct End {
     /// The last page, where there are rows.
     pub(super) page: PageNo,
     /// The first sets of the bucket's list, each `UNUSED` or a set, and how many rows have it.
-    sets: [SetId; SETS_AT_END],
-    users: [u32; SETS_AT_END],
+    pub(super) sets: [SetId; SETS_AT_END],
+    pub(super) users: [u32; SETS_AT_END],
 }
-
-/// Sets of a bucket's list that stand in its end; most buckets have no more.
-const SETS_AT_END: usize = 6;
 
 const _: () = assert!(size_of::<End>() == 64);
 
@@ -141,7 +149,7 @@ pub(super) struct Bucket {
     pub(super) over: Vec<Over>,
     /// Alerts that have changed, and whose parts here are not yet worked out.
     pub(super) unlaid: Vec<AlertNo>,
-    cell: CellIndex,
+    pub(super) cell: CellIndex,
     /// `bound` and `Hot::same` are worked out; until then they are wide and empty.
     refined: bool,
     pub(super) class: AccuracyClass,
@@ -149,7 +157,7 @@ pub(super) struct Bucket {
     /// All full but the last.
     pub(super) pages: Vec<PageNo>,
     /// The rest of its list of sets, after those in its [`End`], with their users.
-    more_sets: Vec<(SetId, u32)>,
+    pub(super) more_sets: Vec<(SetId, u32)>,
 }
 
 impl Bucket {
@@ -256,7 +264,7 @@ pub(super) struct Cells {
     pub(super) hot: Region<Hot>,
     pub(super) ends: Region<End>,
     pub(super) buckets: Vec<Bucket>,
-    by_cell: HashMap<(CellIndex, AccuracyClass), BucketIx, FixedState>,
+    pub(super) by_cell: HashMap<(CellIndex, AccuracyClass), BucketIx, FixedState>,
     /// By hexagon and class, as one number; a cell across a face's edge has two.
     by_key: HashMap<u32, BucketIx, FixedState>,
     districts: Vec<District>,
@@ -335,7 +343,13 @@ impl Cells {
         let cell = cell_of(position);
         let ix = match self.by_cell.get(&(cell, class)) {
             Some(ix) => *ix,
-            None => self.make(cell, class, at, standing, sets),
+            None => {
+                // The times of all buckets must not run out at once: their windows start up to six
+                // days apart.
+                let stagger = (u64::from(cell).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 35) as i64;
+                let base = at.plus_ms(-(super::rows::WINDOW_MS / 2) - stagger);
+                self.make(cell, class, base, standing, sets)
+            }
         };
         if key != HexKey::NONE {
             self.by_key.insert(number(key, class), ix);
@@ -387,18 +401,14 @@ impl Cells {
     }
 
     /// Makes the bucket of a cell and class that has none; it learns which alerts stand over it.
-    fn make(
+    pub(super) fn make(
         &mut self,
         cell: CellIndex,
         class: AccuracyClass,
-        at: EventTime,
+        base: EventTime,
         standing: &Standing,
         sets: &Sets,
     ) -> BucketIx {
-        // The times of all buckets must not run out at once: their windows start up to six days
-        // apart.
-        let stagger = (u64::from(cell).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 35) as i64;
-        let base = at.plus_ms(-(super::rows::WINDOW_MS / 2) - stagger);
         let ix = self.push(cell, class, base);
         self.by_cell.insert((cell, class), ix);
         self.raw.push_back(ix);
@@ -512,102 +522,6 @@ impl Cells {
         self.hot[ix.0 as usize].quiet = quiet;
     }
 
-    /// Length of a bucket's list of sets.
-    pub(super) fn sets_len(&self, ix: BucketIx) -> usize {
-        SETS_AT_END + self.buckets[ix.0 as usize].more_sets.len()
-    }
-
-    /// A bucket's list of sets.
-    pub(super) fn sets_of(&self, ix: BucketIx) -> impl Iterator<Item = (LocalSet, SetId)> {
-        let first = self.ends[ix.0 as usize].sets.iter();
-        let more = self.buckets[ix.0 as usize].more_sets.iter().map(|(set, _)| set);
-        first.chain(more).zip(0..).map(|(set, n)| (LocalSet(n), *set))
-    }
-
-    /// The set of a number in a bucket's list.
-    #[inline]
-    pub(super) fn set(&self, ix: BucketIx, local: LocalSet) -> SetId {
-        let n = usize::from(local.0);
-        match self.ends[ix.0 as usize].sets.get(n) {
-            Some(set) => *set,
-            None => self.buckets[ix.0 as usize].more_sets[n - SETS_AT_END].0,
-        }
-    }
-
-    /// Puts a set into a bucket's list, at a place in it or at its end; returns what was there.
-    pub(super) fn set_at(&mut self, ix: BucketIx, local: LocalSet, set: SetId, sets: &Sets) -> SetId {
-        let bucket = &mut self.buckets[ix.0 as usize];
-        let n = usize::from(local.0);
-        let place = match self.ends[ix.0 as usize].sets.get_mut(n) {
-            Some(place) => place,
-            None => {
-                if n - SETS_AT_END == bucket.more_sets.len() {
-                    bucket.more_sets.push((SetId::UNUSED, 0));
-                }
-                &mut bucket.more_sets[n - SETS_AT_END].0
-            }
-        };
-        let old = std::mem::replace(place, set);
-        if self.hot[ix.0 as usize].quiet != u64::MAX && bucket.unlaid.is_empty() && n < 63 {
-            let told = told_all(bucket, set, sets);
-            let quiet = &mut self.hot[ix.0 as usize].quiet;
-            *quiet = *quiet & !(1 << n) | u64::from(told) << n;
-        }
-        old
-    }
-
-    /// A row of this bucket gets a set: its number in the list, where it has room.
-    #[inline]
-    pub(super) fn use_set(&mut self, ix: BucketIx, set: SetId, sets: &mut Sets) -> Option<LocalSet> {
-        let end = &mut self.ends[ix.0 as usize];
-        if let Some(n) = end.sets.iter().position(|held| *held == set) {
-            end.users[n] += 1;
-            return Some(LocalSet(n as u16));
-        }
-        let local = self.find_or_add(ix, set, sets)?;
-        *self.users_of(ix, local) += 1;
-        Some(local)
-    }
-
-    #[inline(never)]
-    fn find_or_add(&mut self, ix: BucketIx, set: SetId, sets: &mut Sets) -> Option<LocalSet> {
-        let more = &self.buckets[ix.0 as usize].more_sets;
-        if let Some(n) = more.iter().position(|(held, _)| *held == set) {
-            return Some(LocalSet((n + SETS_AT_END) as u16));
-        }
-        let end = SETS_AT_END + more.len();
-        let unused = self.sets_of(ix).find(|(_, held)| *held == SetId::UNUSED).map(|(local, _)| local);
-        let local = match unused {
-            Some(local) => local,
-            None if end >= LOCAL_SETS_MAX => return None,
-            None => LocalSet(end as u16),
-        };
-        sets.keep(set);
-        self.set_at(ix, local, set, sets);
-        Some(local)
-    }
-
-    #[inline]
-    fn users_of(&mut self, ix: BucketIx, local: LocalSet) -> &mut u32 {
-        let n = usize::from(local.0);
-        if n < SETS_AT_END {
-            &mut self.ends[ix.0 as usize].users[n]
-        } else {
-            &mut self.buckets[ix.0 as usize].more_sets[n - SETS_AT_END].1
-        }
-    }
-
-    /// A row of this bucket that has a set of its list gives it up.
-    #[inline]
-    pub(super) fn unuse_set(&mut self, ix: BucketIx, local: LocalSet, sets: &mut Sets) {
-        let users = self.users_of(ix, local);
-        *users -= 1;
-        if *users == 0 {
-            let old = self.set_at(ix, local, SetId::UNUSED, sets);
-            sets.drop(old);
-        }
-    }
-
     /// Rows of a bucket.
     #[inline]
     pub(super) fn rows(&self, ix: BucketIx) -> u32 {
@@ -621,7 +535,7 @@ fn number(key: HexKey, class: AccuracyClass) -> u32 {
     key.get() << 2 | u32::from(class.0)
 }
 
-fn told_all(bucket: &Bucket, set: SetId, sets: &Sets) -> bool {
+pub(super) fn told_all(bucket: &Bucket, set: SetId, sets: &Sets) -> bool {
     set == SetId::UNUSED || bucket.over.iter().all(|over| sets.has(set, over.alert))
 }
 

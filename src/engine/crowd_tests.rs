@@ -15,10 +15,10 @@ use crate::geo::{Radius, Reach, Spot};
 const MINUTE_MS: i64 = 60_000;
 
 /// SplitMix64.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,7 +26,7 @@ impl Dice {
         x ^ (x >> 31)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 }
@@ -117,7 +117,7 @@ impl Model {
     }
 }
 
-fn place(dice: &mut Dice) -> Position {
+pub(super) fn place(dice: &mut Dice) -> Position {
     // Some 40 cells; most stand in a town of two.
     let wide = if dice.below(4) == 0 { 1.0 } else { 0.1 };
     let mut offset = || wide * (dice.below(1 << 20) as f64 / f64::from(1 << 20) - 0.5);
@@ -135,7 +135,7 @@ fn part(dice: &mut Dice, start: EventTime) -> PartSpec<PreparedArea> {
     }
 }
 
-fn sorted(mut found: Vec<(EventKey, Match)>) -> Vec<(EventKey, Match)> {
+pub(super) fn sorted(mut found: Vec<(EventKey, Match)>) -> Vec<(EventKey, Match)> {
     found.sort_by_key(|(key, m)| (*key, m.alert, m.cause, m.device));
     found
 }

@@ -10,8 +10,9 @@ use foldhash::fast::FixedState;
 use super::cells::{BucketIx, Cells};
 use super::index::{Hash, Index, RowNo};
 use super::rows::{PAGE_ROWS, Row, Rows, Seen, WINDOW_MS};
+use super::saving::{Defect, Saving, planted};
 use super::sets::{LocalSet, SetId, Sets};
-use crate::domain::{AlertNo, EventTime, Ping};
+use crate::domain::{AlertNo, EventTime, Ping, Position};
 
 /// All devices of a partition.
 #[derive(Debug)]
@@ -21,9 +22,11 @@ pub(super) struct Devices {
     pub(super) cells: Cells,
     pub(super) sets: Sets,
     /// Times that lie outside of their bucket's window.
-    times: HashMap<u64, EventTime, FixedState>,
+    pub(super) times: HashMap<u64, EventTime, FixedState>,
     /// Sets of devices whose bucket's list is full.
-    spilled: HashMap<u64, SetId, FixedState>,
+    pub(super) spilled: HashMap<u64, SetId, FixedState>,
+    /// A snapshot under way.
+    pub(super) saving: Option<Box<Saving>>,
 }
 
 impl Devices {
@@ -35,6 +38,7 @@ impl Devices {
             sets: Sets::default(),
             times: HashMap::default(),
             spilled: HashMap::default(),
+            saving: None,
         }
     }
 
@@ -50,6 +54,11 @@ impl Devices {
             0 => self.times.get(&row.device).copied().unwrap_or(EventTime::BEFORE_ALL),
             time => EventTime(self.cells.hot(ix).base_ms + i64::from(time)),
         }
+    }
+
+    /// The time of a row that is kept by device, where it has one.
+    pub(super) fn time_outside(&self, row: Row) -> Option<EventTime> {
+        if row.time() == 0 { self.times.get(&row.device).copied() } else { None }
     }
 
     /// A time as a row of this bucket holds it; notes it by device where it lies outside.
@@ -69,6 +78,7 @@ impl Devices {
     /// Gives a bucket a later base.
     #[cold]
     fn move_window(&mut self, ix: BucketIx, base_ms: i64) {
+        self.before_window_moves(ix);
         let old = std::mem::replace(&mut self.cells.hot[ix.0 as usize].base_ms, base_ms);
         let bucket = self.cells.bucket(ix);
         let mut left = self.cells.rows(ix);
@@ -95,6 +105,12 @@ impl Devices {
             LocalSet::SPILLED => self.spilled.get(&row.device).copied().unwrap_or(SetId::EMPTY),
             local => self.cells.set(ix, local),
         }
+    }
+
+    /// The set that the row's device keeps for itself, where it does.
+    pub(super) fn spilled_set(&self, row: Row) -> Option<SetId> {
+        let spilled = row.set() == LocalSet::SPILLED;
+        spilled.then(|| self.spilled.get(&row.device).copied().unwrap_or(SetId::EMPTY))
     }
 
     /// Whether any device's set is kept by device.
@@ -128,6 +144,9 @@ impl Devices {
     /// A device is notified of an alert.
     pub(super) fn notify(&mut self, ix: BucketIx, no: RowNo, alert: AlertNo) {
         let row = self.rows.row(no);
+        if !planted(Defect::Notified) {
+            self.before_change(no);
+        }
         let set = self.sets.with(self.set_of(ix, row), alert);
         self.unuse_set(ix, row);
         let local = self.use_set(ix, row.device, set);
@@ -138,6 +157,9 @@ impl Devices {
     /// A row gets the set that another row of its bucket has.
     pub(super) fn share_set(&mut self, ix: BucketIx, no: RowNo, like: RowNo) {
         let row = self.rows.row(no);
+        if !planted(Defect::Notified) {
+            self.before_change(no);
+        }
         let set = self.set_of(ix, self.rows.row(like));
         self.unuse_set(ix, row);
         let local = self.use_set(ix, row.device, set);
@@ -164,18 +186,40 @@ impl Devices {
             let page = self.rows.new_page(ix.0)?;
             self.cells.bucket_mut(ix).pages.push(page);
             self.cells.ends[ix.0 as usize].page = page;
+            self.is_new_page(page);
         }
         let end = &mut self.cells.ends[ix.0 as usize];
         end.len += 1;
         let no = end.page.row(place);
+        self.is_new(no);
         self.rows.write(no, row);
         Some(no)
+    }
+
+    /// Adds the first of some rows to a bucket's end, as many as fit in a page; says where they stand.
+    /// They are not in the index yet, and no set counts them. `None` where all 2^32 rows are in use.
+    pub(super) fn append_rows(&mut self, ix: BucketIx, bytes: &[u8]) -> Option<(RowNo, u32)> {
+        let place = self.cells.rows(ix) % PAGE_ROWS;
+        if place == 0 {
+            let page = self.rows.new_page(ix.0)?;
+            self.cells.bucket_mut(ix).pages.push(page);
+            self.cells.ends[ix.0 as usize].page = page;
+        }
+        let rows = (bytes.len() / size_of::<Row>()).min((PAGE_ROWS - place) as usize);
+        let end = &mut self.cells.ends[ix.0 as usize];
+        end.len += rows as u32;
+        let first = end.page.row(place);
+        self.rows.write_bytes(first, &bytes[..rows * size_of::<Row>()]);
+        Some((first, rows as u32))
     }
 
     /// Takes a row out of its bucket; the last one takes its place. Says whether one did.
     #[inline]
     fn take_out(&mut self, ix: BucketIx, no: RowNo) -> bool {
         let Some(last) = self.last_of(ix) else { return false };
+        if !planted(Defect::FillsGap) {
+            self.before_change(last);
+        }
         let moved = last != no;
         if moved {
             let row = self.rows.row(last);
@@ -198,6 +242,9 @@ impl Devices {
 
     /// Writes a ping into the row of a device that stays in its bucket.
     pub(super) fn write(&mut self, ix: BucketIx, no: RowNo, ping: &Ping) {
+        if !planted(Defect::LongWay) {
+            self.before_change(no);
+        }
         let old = self.rows.row(no);
         let time = self.hold_time(ix, old.device, ping.at);
         // The window may have moved, and the row with it.
@@ -220,6 +267,9 @@ impl Devices {
     ) -> Option<(RowNo, bool)> {
         if !self.has_room(to) {
             return None;
+        }
+        if !planted(Defect::Leaves) {
+            self.before_change(no);
         }
         let row = self.rows.row(no);
         let set = self.sets.keep(self.set_of(from, row));
@@ -258,8 +308,48 @@ impl Devices {
         Some(no)
     }
 
+    /// Adds a device that is not there, of whom all is known. `None` where all 2^32 rows are in use.
+    #[expect(clippy::too_many_arguments, reason = "what a row says")]
+    pub(super) fn put(
+        &mut self,
+        hash: Hash,
+        ix: BucketIx,
+        device: u64,
+        position: Position,
+        accuracy_m: u32,
+        at: Option<EventTime>,
+        set: SetId,
+    ) -> Option<RowNo> {
+        if !self.has_room(ix) {
+            return None;
+        }
+        let time = at.map_or(0, |at| self.hold_time(ix, device, at));
+        let seen = Seen { time, accuracy_m, set: self.use_set(ix, device, set) };
+        let row = Row::of(device).with_ping(position.lat_e7(), position.lon_e7(), seen);
+        let no = self.append(ix, row)?;
+        self.index.insert(hash, device, no, &self.rows);
+        Some(no)
+    }
+
+    /// A device was notified of an alert; where it is not there, it has departed.
+    pub(super) fn note_notified(&mut self, device: u64, alert: AlertNo) {
+        let hash = self.index.hash(device);
+        if let Some(no) = self.index.find(hash, device, &self.rows) {
+            let ix = self.rows.bucket(no);
+            if !self.sets.has(self.set_of(ix, self.rows.row(no)), alert) {
+                self.notify(ix, no, alert);
+            }
+            return;
+        }
+        let set = self.sets.with(SetId::EMPTY, alert);
+        // Where all rows are in use, nobody can be added by a ping either.
+        let _ = self.put(hash, BucketIx::DEPARTED, device, Position::from_held(0, 0), 0, None, set);
+        self.sets.drop(set);
+    }
+
     /// Forgets a device for good. Says whether another row took its place.
     pub(super) fn remove(&mut self, ix: BucketIx, no: RowNo) -> bool {
+        self.before_change(no);
         let row = self.rows.row(no);
         self.unuse_set(ix, row);
         if row.time() == 0 {
@@ -286,6 +376,12 @@ impl Devices {
 
     /// The same for devices that keep their sets for themselves.
     pub(super) fn forget_spilled_alert(&mut self, alert: AlertNo) {
+        if self.saving.is_some() {
+            let has = |set: &SetId| self.sets.has(*set, alert);
+            let devices: Vec<u64> =
+                self.spilled.iter().filter(|(_, set)| has(set)).map(|(d, _)| *d).collect();
+            devices.into_iter().for_each(|device| self.before_spilled_change(device));
+        }
         for set in self.spilled.values_mut() {
             if self.sets.has(*set, alert) {
                 let without = self.sets.without(*set, alert);
@@ -323,6 +419,8 @@ impl Devices {
             end.page = page;
         }
         let rows = (end.len - place as u32 * PAGE_ROWS).min(PAGE_ROWS);
+        self.is_new_page(page);
+        self.moves_page(last, page);
         self.rows.move_page(last, page);
         for n in 0..rows {
             let device = self.rows.device(page.row(n));

@@ -135,6 +135,11 @@ impl Index {
         }
     }
 
+    /// Empty, with room for so many devices.
+    pub(super) fn sized(seed: u64, devices: usize) -> Self {
+        Self { table: Table::new(devices / FULL + 1), ..Self::new(seed) }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -212,6 +217,47 @@ impl Index {
             self.resize(self.table.blocks + (self.table.blocks / 4).max(1));
         }
         self.pay(rows);
+    }
+
+    /// Adds a device of which nobody knows whether it is there; rows that may be the same device's are put
+    /// with its own among `alike`. Nothing must have been taken out before.
+    #[inline]
+    pub(super) fn add(
+        &mut self,
+        hash: Hash,
+        device: u64,
+        row: RowNo,
+        rows: &Rows,
+        alike: &mut Vec<(RowNo, RowNo)>,
+    ) {
+        if self.old.blocks > 0 || self.len >= self.table.blocks * FULL {
+            match self.find(hash, device, rows) {
+                Some(same) => alike.push((same, row)),
+                None => self.insert(hash, device, row, rows),
+            }
+            return;
+        }
+        self.len += 1;
+        let mut at = self.table.home(hash);
+        for _ in 0..BLOCK_LINES {
+            let line = &mut self.table.lines[at];
+            let mut slots = line.with_tag(tag(hash));
+            while slots != 0 {
+                alike.push((RowNo(line.rows[slots.trailing_zeros() as usize]), row));
+                slots &= slots - 1;
+            }
+            let slot = line.with_tag(0).trailing_zeros() as usize;
+            if slot < SLOTS {
+                line.head[slot] = tag(hash);
+                line.rows[slot] = row.0;
+                return;
+            }
+            line.head[PASSED] = line.head[PASSED].saturating_add(1);
+            at = after(at);
+        }
+        if let Some(same) = self.aside.insert(device, row.0) {
+            alike.push((RowNo(same), row));
+        }
     }
 
     /// Takes a device out whose row is this one.

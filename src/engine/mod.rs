@@ -11,19 +11,25 @@
 mod cells;
 mod devices;
 mod index;
+mod lists;
 mod memory;
 mod output;
 mod partition;
 mod pings;
+mod recover;
+mod restore;
 mod rows;
+pub(crate) mod saving;
 mod scan;
 mod sets;
+mod snapshot;
 mod standing;
 mod sweep;
 mod work;
 
 pub use output::{EventKey, Output, Run};
 pub use partition::{Partition, PartitionConfig, PingClock};
+pub use restore::{Restorer, SnapshotError};
 pub use scan::Count;
 
 use crate::domain::Directive;
@@ -34,5 +40,7 @@ pub type Order = Directive<PreparedArea>;
 
 #[cfg(test)]
 mod crowd_tests;
+#[cfg(test)]
+mod snapshot_tests;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use super::cells::BucketIx;
 use super::devices::Devices;
 use super::output::{EventKey, Output};
 use super::pings::Staging;
+use super::recover::Restoring;
 use super::scan::{PartSet, Stamp, Unfinished, found};
 use super::standing::{Alert, Part, Standing};
 use crate::domain::{AlertNo, Cause, DirectiveKind, EventTime, MaxAge};
@@ -51,6 +52,8 @@ pub struct Partition {
     pub(super) job: u32,
     pub(super) staging: Box<Staging>,
     pub(super) sweep: super::sweep::Sweep,
+    /// Its standing alerts are being restored.
+    pub(super) restoring: Option<Box<Restoring>>,
 }
 
 impl Partition {
@@ -66,6 +69,7 @@ impl Partition {
             job: 0,
             staging: Box::default(),
             sweep: super::sweep::Sweep::default(),
+            restoring: None,
         }
     }
 
@@ -214,7 +218,7 @@ impl Partition {
 
     /// Lays all parts of an active alert over the cells anew, at their active stages; returns the
     /// buckets that may be under it.
-    fn lay_all(&mut self, no: AlertNo) -> Vec<BucketIx> {
+    pub(super) fn lay_all(&mut self, no: AlertNo) -> Vec<BucketIx> {
         self.devices.cells.lift(no);
         let alert = self.standing.alerts.get(&no).filter(|alert| alert.active);
         alert.map_or_else(Vec::new, |alert| self.devices.cells.announce(no, alert))

@@ -16,6 +16,7 @@ use super::memory::prefetch;
 use super::output::{EventKey, Output};
 use super::partition::{Partition, PingClock};
 use super::rows::{PageNo, Seen, WINDOW_MS};
+use super::saving::{Defect, planted};
 use super::scan::{PartSet, Stamp};
 use crate::domain::{Cause, EventTime, Ping, PingCounts, PingReject, PingRow};
 use crate::geo::{HexKey, hex_keys};
@@ -98,6 +99,21 @@ impl Partition {
         rows: &[PingRow],
         out: &mut Output,
     ) -> PingCounts {
+        // Two loops, so that without a snapshot a ping pays nothing for it.
+        if self.snapshot_active() {
+            self.take_pings::<true>(clock, base, rows, out)
+        } else {
+            self.take_pings::<false>(clock, base, rows, out)
+        }
+    }
+
+    fn take_pings<const SAVES: bool>(
+        &mut self,
+        clock: PingClock<'_>,
+        base: EventTime,
+        rows: &[PingRow],
+        out: &mut Output,
+    ) -> PingCounts {
         let mut counts = PingCounts::default();
         let latest = match clock {
             PingClock::Wall { now, skew_ms } => {
@@ -123,6 +139,9 @@ impl Partition {
                 let guess = self.devices.index.guess(staging.hashes[n % RING]);
                 self.devices.rows.prefetch_owner(guess);
                 self.devices.rows.prefetch(guess);
+                if SAVES {
+                    self.devices.prefetch_saved(guess);
+                }
                 staging.guesses[n % RING] = guess;
             }
             if let Some(n) = ahead(HOT_AHEAD)
@@ -153,7 +172,7 @@ impl Partition {
             // Times that are easy cannot overflow.
             let at_ms = time.base.0.wrapping_add(ms);
             if ms <= time.easy_ms {
-                match self.stay(staging.guesses[n % RING], ping, at_ms) {
+                match self.stay::<SAVES>(staging.guesses[n % RING], ping, at_ms) {
                     Stay::Quiet => {
                         counts.accepted += 1;
                         continue;
@@ -220,7 +239,7 @@ impl Partition {
 
     /// The short way.
     #[inline(always)]
-    fn stay(&mut self, no: RowNo, ping: &PingRow, at_ms: i64) -> Stay {
+    fn stay<const SAVES: bool>(&mut self, no: RowNo, ping: &PingRow, at_ms: i64) -> Stay {
         let devices = &mut self.devices;
         let Some(row) = devices.rows.get(no).copied() else { return Stay::Unknown };
         // A row whose device has left holds no time; a free page's rows are all such.
@@ -238,6 +257,9 @@ impl Partition {
         let quiet = hot.is_quiet(row.set());
         // An unfinished scan must judge a device that is not quiet before its row changes.
         if stays && (quiet || self.unfinished.is_none()) {
+            if SAVES && !planted(Defect::ShortWay) {
+                devices.save(no, ix, row);
+            }
             let seen = Seen { time: after as u32, accuracy_m, set: row.set() };
             devices.rows.write(no, row.with_ping(lat_e7, lon_e7, seen));
             if quiet { Stay::Quiet } else { Stay::Asks(ix) }

@@ -77,6 +77,12 @@ impl Row {
         LocalSet(self.info as u16)
     }
 
+    /// Whether something of it is kept by device.
+    #[inline(always)]
+    pub(super) fn is_odd(self) -> bool {
+        (self.time() == 0) | (self.set() == LocalSet::SPILLED)
+    }
+
     #[inline(always)]
     pub(super) fn with_set(self, set: LocalSet) -> Self {
         Self { info: self.info & !0xffff | u64::from(set.0), ..self }
@@ -224,6 +230,12 @@ impl Rows {
     pub(super) fn page_mut(&mut self, page: PageNo, len: u32) -> &mut [Row] {
         let first = page.row(0).0 as usize;
         &mut self.rows[first..first + len as usize]
+    }
+
+    /// Copies rows to where they follow one another in a page.
+    pub(super) fn write_bytes(&mut self, first: RowNo, bytes: &[u8]) {
+        let first = first.0 as usize;
+        self.rows[first..first + bytes.len() / size_of::<Row>()].as_mut_bytes().copy_from_slice(bytes);
     }
 
     /// Pages in use or free.

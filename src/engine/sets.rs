@@ -131,7 +131,8 @@ impl Sets {
         self.intern(alerts)
     }
 
-    fn intern(&mut self, alerts: Vec<AlertNo>) -> SetId {
+    /// The set of these alerts, which are sorted and all different; one more names it.
+    pub(super) fn intern(&mut self, alerts: Vec<AlertNo>) -> SetId {
         if alerts.is_empty() {
             return SetId::EMPTY;
         }
@@ -153,6 +154,23 @@ impl Sets {
         };
         self.by_content.insert(alerts, set);
         set
+    }
+
+    /// Numbers of sets are below this.
+    pub(super) fn end(&self) -> usize {
+        self.held.len()
+    }
+
+    /// All sets that are not empty.
+    pub(super) fn held(&self) -> impl Iterator<Item = (SetId, &[AlertNo])> {
+        let sets = self.held.iter().zip(0..).filter(|(held, _)| !held.alerts.is_empty());
+        sets.map(|(held, n)| (SetId(n), &*held.alerts))
+    }
+
+    /// How many name a set.
+    #[cfg(test)]
+    pub(super) fn users(&self, set: SetId) -> u32 {
+        self.held[set.0 as usize].users
     }
 
     /// How many sets that are not empty are held.

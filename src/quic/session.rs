@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -22,6 +23,8 @@ use crate::wire::{
 pub(super) struct Talk {
     pub(super) reader: FrameReader<RecvStream>,
     pub(super) send: SendStream,
+    /// What of a frame that was begun is not on its way yet.
+    pub(super) unsent: Bytes,
     pub(super) services: Services,
     pub(super) grant: Arc<Grant>,
     pub(super) stopping: watch::Receiver<bool>,
@@ -38,6 +41,7 @@ pub(super) async fn serve(
     let mut talk = Talk {
         reader: FrameReader::new(recv),
         send,
+        unsent: Bytes::new(),
         services: shared.services.clone(),
         grant,
         stopping: shared.stopping.clone(),
@@ -135,13 +139,24 @@ impl Talk {
         };
         let number = VarInt::from(code.number());
         match end {
-            End::Done => self.finish().await,
+            End::Done => {
+                let bound = Duration::from_millis(FAREWELL_MS_MAX);
+                if let Ok(Ok(())) = timeout(bound, flush(&mut self.send, &mut self.unsent)).await {
+                    self.finish().await;
+                } else {
+                    let _ = self.send.reset(number);
+                }
+            }
             End::Gone => {
                 let _ = self.send.reset(number);
             }
             End::Error(code, why) => {
                 let error = ErrorFrame::new(code, &why);
-                let last = say(&mut self.send, &error);
+                let (send, unsent) = (&mut self.send, &mut self.unsent);
+                let last = async {
+                    flush(send, unsent).await?;
+                    say(send, &error).await
+                };
                 // A peer that does not read gets the code alone.
                 let said = timeout(Duration::from_millis(FAREWELL_MS_MAX), last).await;
                 if let Ok(Ok(())) = said {
@@ -164,6 +179,14 @@ impl Talk {
             let _ = timeout(Duration::from_millis(FAREWELL_MS_MAX), self.send.stopped()).await;
         }
     }
+}
+
+/// Sends what is left of a frame. It may be dropped: what is then left stays.
+pub(super) async fn flush(send: &mut SendStream, unsent: &mut Bytes) -> Result<(), End> {
+    while !unsent.is_empty() {
+        send.write_chunks(std::slice::from_mut(unsent)).await?;
+    }
+    Ok(())
 }
 
 /// Sends a frame.

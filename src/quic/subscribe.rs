@@ -1,20 +1,20 @@
 //! A subscription: an alert's content, its matches, and how far the subscriber is.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quinn::{RecvStream, SendStream};
 
 use super::end::End;
-use super::session::{Talk, next_frame, say, wrong_kind};
-use crate::delivery::{Delivery, OffsetGone};
-use crate::domain::{AlertNo, Offset, Status};
+use super::session::{Talk, flush, next_frame, wrong_kind};
+use crate::delivery::{CutOff, Delivery, MatchLog, OffsetGone, Patience};
+use crate::domain::{AlertNo, Namespace, Offset, Status};
 use crate::limits::{MATCH_BATCH_MATCHES_MAX, VERSIONS_SHOWN_MAX};
-use crate::runtime::NamespaceIx;
+use crate::runtime::{NamespaceIx, Runtime};
 use crate::wire::{
     AlertContentFrame, Body, ColumnsBuilder, CursorAck, Encoding, Encodings, ErrorCode, Frame, FrameReader,
-    Kind, MatchColumns, MatchRow, SessionTerms, StartAt, SubscribeTerms, matches_frame,
+    Kind, MatchColumns, MatchRow, SessionTerms, StartAt, SubscribeTerms, frame_of, matches_frame,
 };
 
 pub(super) async fn serve(
@@ -34,19 +34,27 @@ pub(super) async fn serve(
     let granted = talk.grant.may_subscribe(namespace);
     let namespace = talk.namespace(namespace, granted, "read the matches of")?;
     let delivery = std::sync::Arc::clone(&talk.services.delivery);
+    let (runtime, grant) = (talk.services.runtime.clone(), std::sync::Arc::clone(&talk.grant));
+    let partner = Partner {
+        delivery: &delivery,
+        runtime: &runtime,
+        namespace: namespace_name(&runtime, namespace),
+        name: grant.name(),
+    };
     let log = delivery.log(namespace);
     let (earliest, end) = (log.earliest(), log.end());
     let start = match from {
         StartAt::Earliest => earliest,
         StartAt::Latest => end,
         StartAt::Offset(offset) => Offset(offset),
+        StartAt::Cursor => delivery.cursors().get(partner.namespace, partner.name).unwrap_or(earliest),
     };
     // Says at once where the start is gone, or never was.
     log.read(start)?;
     let terms = SubscribeTerms { start: start.0, earliest: earliest.0, end: end.0 };
     talk.welcome(SessionTerms::Subscribe(terms)).await?;
 
-    let sent = AtomicU64::new(start.0);
+    let far = Far::new(start);
     let mut feed = Feed {
         delivery: &delivery,
         namespace,
@@ -54,15 +62,22 @@ pub(super) async fn serve(
         columns,
         shown: HashSet::new(),
         next: start,
-        sent: &sent,
+        far: &far,
     };
+    let mut out = Out { send: &mut talk.send, unsent: &mut talk.unsent };
     let mut stopping = talk.stopping.clone();
     let end = tokio::select! {
-        end = cursors(&mut talk.reader, start, &sent) => end,
-        end = feed.run(&mut talk.send) => end,
+        end = partner.cursors(&mut talk.reader, &far) => end,
+        end = feed.run(&mut out) => end,
+        end = partner.patience(log, start, &far) => Err(end),
         _ = stopping.wait_for(|stop| *stop) => Err(End::stopping()),
     };
+    partner.end(&far);
     end
+}
+
+fn namespace_name(runtime: &Runtime, namespace: NamespaceIx) -> &Namespace {
+    &runtime.namespaces()[usize::from(namespace.0)].name
 }
 
 impl From<OffsetGone> for End {
@@ -71,22 +86,123 @@ impl From<OffsetGone> for End {
     }
 }
 
-/// Follows the subscriber's cursor until it is done.
-async fn cursors(reader: &mut FrameReader<RecvStream>, start: Offset, sent: &AtomicU64) -> Result<End, End> {
-    let mut cursor = start.0;
-    while let Some(Frame { kind, content, .. }) = next_frame(reader).await? {
-        if kind != Kind::CursorAck {
-            return Err(wrong_kind(kind, "a subscription"));
-        }
-        let next = CursorAck::read(&content).map_err(|why| End::error(why.code(), why))?.next;
-        let sent = sent.load(Ordering::Relaxed);
-        if !(cursor..=sent).contains(&next) {
-            let why = format!("cursor {next} is not between {cursor} and {sent}, which was sent");
-            return Err(End::error(ErrorCode::Cursor, why));
-        }
-        cursor = next;
+impl From<CutOff> for End {
+    fn from(why: CutOff) -> Self {
+        Self::error(ErrorCode::Lagging, why)
     }
-    Ok(End::Done)
+}
+
+/// How far a subscription is.
+struct Far {
+    /// The subscriber was sent, or is being sent, everything below.
+    sent: AtomicU64,
+    /// The subscriber was sent everything below, or is not shown it.
+    passed: AtomicU64,
+    /// It has acknowledged everything below.
+    acknowledged: AtomicU64,
+    /// Whether it has acknowledged at all.
+    acknowledges: AtomicBool,
+}
+
+impl Far {
+    fn new(start: Offset) -> Self {
+        let at = || AtomicU64::new(start.0);
+        Self { sent: at(), passed: at(), acknowledged: at(), acknowledges: AtomicBool::new(false) }
+    }
+
+    /// What the subscriber is done with: where it has acknowledged all that it was sent, that
+    /// includes what it is not shown.
+    fn done(&self) -> Offset {
+        // Read first: what was passed then was all sent or withheld before.
+        let passed = self.passed.load(Ordering::SeqCst);
+        let acknowledged = self.acknowledged.load(Ordering::SeqCst);
+        let sent = self.sent.load(Ordering::SeqCst);
+        Offset(if acknowledged >= sent { acknowledged.max(passed) } else { acknowledged })
+    }
+}
+
+/// Who reads.
+struct Partner<'a> {
+    delivery: &'a Delivery,
+    runtime: &'a Runtime,
+    namespace: &'a Namespace,
+    name: &'a str,
+}
+
+impl Partner<'_> {
+    /// Follows the subscriber's cursor until it is done.
+    async fn cursors(&self, reader: &mut FrameReader<RecvStream>, far: &Far) -> Result<End, End> {
+        let (cursors, ticks) = (self.delivery.cursors(), self.delivery.ticks());
+        let mut write_at = None;
+        loop {
+            let frame = tokio::select! {
+                frame = next_frame(reader) => frame?,
+                () = ticks.reach(write_at.unwrap_or(u64::MAX)), if write_at.is_some() => {
+                    cursors.write(self.namespace, self.name, ticks.now_ms());
+                    write_at = None;
+                    continue;
+                }
+            };
+            let Some(Frame { kind, content, .. }) = frame else { return Ok(End::Done) };
+            if kind != Kind::CursorAck {
+                return Err(wrong_kind(kind, "a subscription"));
+            }
+            let next = CursorAck::read(&content).map_err(|why| End::error(why.code(), why))?.next;
+            let (cursor, sent) = (far.acknowledged.load(Ordering::SeqCst), far.sent.load(Ordering::SeqCst));
+            if !(cursor..=sent).contains(&next) {
+                let why = format!("cursor {next} is not between {cursor} and {sent}, which was sent");
+                return Err(End::error(ErrorCode::Cursor, why));
+            }
+            far.acknowledged.store(next, Ordering::SeqCst);
+            far.acknowledges.store(true, Ordering::SeqCst);
+            let (at, now_ms) = (self.runtime.now(), ticks.now_ms());
+            write_at = cursors.acknowledged(self.namespace, self.name, far.done(), at, now_ms);
+        }
+    }
+
+    /// Waits until the subscriber lags too far.
+    async fn patience(&self, log: &MatchLog, start: Offset, far: &Far) -> End {
+        let ticks = self.delivery.ticks();
+        let mut patience = Patience::new(self.delivery.lag(), start, log.end(), ticks.now_ms());
+        loop {
+            let end = log.end();
+            match patience.look(far.done(), end, ticks.now_ms()) {
+                Ok(Some(at_ms)) => ticks.reach(at_ms).await,
+                Ok(None) => log.wait_beyond(end).await,
+                Err(why) => {
+                    self.delivery.count_cut_off(why);
+                    let (name, namespace) = (self.name, self.namespace);
+                    tracing::warn!(name, %namespace, "a partner is cut off: {why}");
+                    return why.into();
+                }
+            }
+        }
+    }
+
+    /// The session is over: what it acknowledged is written.
+    fn end(&self, far: &Far) {
+        if far.acknowledges.load(Ordering::SeqCst) {
+            let (at, now_ms) = (self.runtime.now(), self.delivery.ticks().now_ms());
+            let cursors = self.delivery.cursors();
+            cursors.acknowledged(self.namespace, self.name, far.done(), at, now_ms);
+            cursors.write(self.namespace, self.name, now_ms);
+        }
+    }
+}
+
+/// Where frames go. What of a frame is not on its way yet stays in `unsent`, so that a session that
+/// is ended amid a frame can still end it before it says why.
+struct Out<'a> {
+    send: &'a mut SendStream,
+    unsent: &'a mut Bytes,
+}
+
+impl Out<'_> {
+    async fn frame(&mut self, frame: Bytes) -> Result<(), End> {
+        debug_assert!(self.unsent.is_empty(), "one frame after the other");
+        *self.unsent = frame;
+        flush(self.send, self.unsent).await
+    }
 }
 
 /// What a subscriber is shown.
@@ -99,12 +215,11 @@ struct Feed<'a> {
     /// The versions whose content it has got.
     shown: HashSet<(AlertNo, u32)>,
     next: Offset,
-    /// The offset up to which it was sent everything; the same as `next`, for its cursor.
-    sent: &'a AtomicU64,
+    far: &'a Far,
 }
 
 impl Feed<'_> {
-    async fn run(&mut self, send: &mut SendStream) -> Result<End, End> {
+    async fn run(&mut self, out: &mut Out<'_>) -> Result<End, End> {
         let log = self.delivery.log(self.namespace);
         loop {
             let Some(chunk) = log.read(self.next)? else {
@@ -119,19 +234,20 @@ impl Feed<'_> {
             }
             let mut all = true;
             for version in chunk.versions.iter() {
-                all &= self.show(*version, send).await?;
+                all &= self.show(*version, out).await?;
             }
             if all && self.columns {
                 // The log's own bytes.
-                self.write(chunk.frame, chunk.next, send).await?;
+                self.write(chunk.frame, chunk.next, out).await?;
             } else if let Some(matches) = chunk.matches() {
-                self.write_shown(&matches, send).await?;
+                self.write_shown(&matches, out).await?;
             }
+            self.far.passed.store(chunk.next.0, Ordering::SeqCst);
         }
     }
 
     /// Sends those matches of a chunk whose alerts are shown, encoded anew.
-    async fn write_shown(&mut self, matches: &MatchColumns, send: &mut SendStream) -> Result<(), End> {
+    async fn write_shown(&mut self, matches: &MatchColumns, out: &mut Out<'_>) -> Result<(), End> {
         let next = matches.next();
         if self.columns {
             let mut shown = ColumnsBuilder::default();
@@ -141,7 +257,7 @@ impl Feed<'_> {
                 }
             }
             if !shown.is_empty() {
-                self.write(shown.frame(next).into(), next, send).await?;
+                self.write(shown.frame(next).into(), next, out).await?;
             }
             return Ok(());
         }
@@ -155,20 +271,20 @@ impl Feed<'_> {
             };
             let mut frame = Vec::new();
             matches_frame(next, batch, &mut frame).map_err(|why| End::error(ErrorCode::Internal, why))?;
-            self.write(frame.into(), next, send).await?;
+            self.write(frame.into(), next, out).await?;
         }
         Ok(())
     }
 
-    async fn write(&self, frame: Bytes, next: Offset, send: &mut SendStream) -> Result<(), End> {
+    async fn write(&self, frame: Bytes, next: Offset, out: &mut Out<'_>) -> Result<(), End> {
         // Before the write: the subscriber may answer before the write returns.
-        self.sent.store(next.0, Ordering::Relaxed);
-        Ok(send.write_chunk(frame).await?)
+        self.far.sent.store(next.0, Ordering::SeqCst);
+        out.frame(frame).await
     }
 
     /// Whether the subscriber is shown the matches of this version of an alert; sends its content
     /// before the first of them.
-    async fn show(&mut self, version: (AlertNo, u32), send: &mut SendStream) -> Result<bool, End> {
+    async fn show(&mut self, version: (AlertNo, u32), out: &mut Out<'_>) -> Result<bool, End> {
         if self.shown.contains(&version) {
             return Ok(true);
         }
@@ -191,7 +307,8 @@ impl Feed<'_> {
             status: info.status.as_str().into(),
             json: info.json.to_string(),
         };
-        say(send, &content).await?;
+        let frame = frame_of(&content).map_err(|why| End::error(ErrorCode::Internal, why))?;
+        out.frame(frame.into()).await?;
         self.shown.insert(version);
         Ok(true)
     }

@@ -68,6 +68,8 @@ codes! {
     TooManyConnections = 0x13, "too_many_connections";
     /// A cursor that goes back, or past what was sent.
     Cursor = 0x14, "cursor";
+    /// A subscriber that does not read or acknowledge: too much waits for it.
+    Lagging = 0x15, "lagging";
 }
 
 impl ErrorCode {

@@ -20,9 +20,9 @@ const SMALL: usize = 256;
 const MEDIUM: usize = 8 << 10;
 const LARGE: usize = 256 << 10;
 
-/// Appends `value` to `out`; `false` where it is larger than any frame may be. Then `out` is as
+/// Appends `value` to `out`; `false` where it is larger than any frame may be, which also bounds a record of the journal. Then `out` is as
 /// it was.
-pub(super) fn encode<T: Encode>(value: &T, out: &mut Vec<u8>) -> bool {
+pub(crate) fn encode<T: Encode>(value: &T, out: &mut Vec<u8>) -> bool {
     match bincode::encode_to_vec(value, config::<CONTROL_BYTES_MAX>()) {
         Ok(bytes) => {
             out.extend(bytes);
@@ -33,7 +33,7 @@ pub(super) fn encode<T: Encode>(value: &T, out: &mut Vec<u8>) -> bool {
 }
 
 /// Reads a value that fills `bytes` exactly, or says why it does not.
-pub(super) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, String> {
     match bytes.len() {
         0..=SMALL => decode_within::<T, SMALL>(bytes),
         ..=MEDIUM => decode_within::<T, MEDIUM>(bytes),

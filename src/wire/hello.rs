@@ -85,6 +85,9 @@ pub enum StartAt {
     Latest,
     /// At this offset.
     Offset(u64),
+    /// At the cursor that the server keeps for this identity in this namespace; at the oldest match that
+    /// is held where it keeps none.
+    Cursor,
 }
 
 /// The server's answer to a hello that it takes.

@@ -8,7 +8,7 @@
 //! was written, to the last byte.
 
 mod code;
-mod codec;
+pub(crate) mod codec;
 mod control;
 mod frame;
 mod hello;

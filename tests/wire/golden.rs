@@ -66,6 +66,10 @@ fn hello() {
         &subscribe(StartAt::Offset(258), true, Encodings::ROWS),
         "1f000000 01 00 0000  0100 01000000 0300000000000000 617070 02000000 0201000000000000 01 02",
     );
+    check(
+        &subscribe(StartAt::Cursor, false, Encodings::ROWS),
+        "17000000 01 00 0000  0100 01000000 0300000000000000 617070 03000000 00 02",
+    );
     check(&Hello { version: 1, session: Session::Control }, "06000000 01 00 0000  0100 02000000");
 }
 

@@ -107,7 +107,7 @@ fn headers_and_hellos() -> Vec<Case> {
         ),
         case("a namespace that is no text", "admin", with(subscription(), 22, &[0xff]), BadHello, "Hello"),
         case("another datum", "operator", with(ingest(), ingest().len() - 4, &[1]), BadHello, "Hello"),
-        case("an unknown start", "partner", with(subscription(), last - 5, &[3]), BadHello, "Hello"),
+        case("an unknown start", "partner", with(subscription(), last - 5, &[4]), BadHello, "Hello"),
         case("a bool of 2", "partner", with(subscription(), last - 1, &[2]), BadHello, "Hello"),
         case(
             "no encoding that there is",

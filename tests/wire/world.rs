@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use hexcast::access::{Role, client_config, pki};
 use hexcast::client::{Batch, BatchBuilder, Client};
-use hexcast::delivery::Delivery;
+use hexcast::delivery::{Delivery, LagLimits, Ticks, TicksHand};
 use hexcast::desk::Desk;
-use hexcast::domain::{DeviceId, EventTime, MaxAge, Namespace, Ping, Position};
+use hexcast::domain::{CursorAt, DeviceId, EventTime, MaxAge, Namespace, Ping, Position};
 use hexcast::quic::{Server, Services};
 use hexcast::runtime::{ClockMode, MatchSink, NamespaceConfig, Runtime, RuntimeConfig};
 use hexcast::wire::{Body, ErrorCode, ErrorFrame, Frame, FrameReader, Hello, Kind, Session, frame_of};
@@ -23,6 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) runtime: Runtime,
+    pub(crate) delivery: Arc<Delivery>,
     pub(crate) pki: TempDir,
 }
 
@@ -36,13 +37,28 @@ impl World {
         clock: ClockMode,
         sink: impl FnOnce(Arc<Delivery>) -> Arc<dyn MatchSink>,
     ) -> Self {
+        Self::with_delivery(clock, Delivery::new, sink)
+    }
+
+    /// A server whose patience with partners is measured by a clock that the test moves.
+    pub(crate) fn with_lag(lag: LagLimits, cursors: Vec<CursorAt>) -> (Self, TicksHand) {
+        let (ticks, hand) = Ticks::by_hand();
+        let delivery = |namespaces: &[NamespaceConfig]| Delivery::with(namespaces, lag, ticks, cursors);
+        (Self::with_delivery(ClockMode::Wall, delivery, |delivery| delivery), hand)
+    }
+
+    fn with_delivery(
+        clock: ClockMode,
+        delivery: impl FnOnce(&[NamespaceConfig]) -> Delivery,
+        sink: impl FnOnce(Arc<Delivery>) -> Arc<dyn MatchSink>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         pki::init(dir.path()).unwrap();
         let both = ["default", "app"].map(|ns| Namespace::new(ns).unwrap());
         pki::issue(dir.path(), Role::Partner, "both", &both).unwrap();
         pki::issue(dir.path(), Role::Operator, "pipes", &both).unwrap();
         let namespaces = both.map(|name| NamespaceConfig { name, max_age: MaxAge::Never });
-        let delivery = Arc::new(Delivery::new(&namespaces));
+        let delivery = Arc::new(delivery(&namespaces));
         let config = RuntimeConfig {
             partitions: 3,
             namespaces: namespaces.into(),
@@ -52,9 +68,9 @@ impl World {
         };
         let runtime = Runtime::start(config, sink(Arc::clone(&delivery))).unwrap();
         let desk = Arc::new(Desk::new(runtime.clone(), hexcast::desk::Policies::default()));
-        let services = Services { runtime: runtime.clone(), desk, delivery };
+        let services = Services { runtime: runtime.clone(), desk, delivery: Arc::clone(&delivery) };
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), dir.path(), services).unwrap();
-        Self { server, runtime, pki: dir }
+        Self { server, runtime, delivery, pki: dir }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

@@ -26,6 +26,7 @@ use super::progress::Progress;
 use super::serve::Engine;
 use crate::access::pki;
 use crate::client::{BatchBuilder, Client, Control, IngestStream, StartAt, SubscribeEvent, Subscription};
+use crate::delivery::LagLimits;
 use crate::desk::Policies;
 use crate::domain::{CancelReason, EventTime, MaxAge, Namespace};
 use crate::limits::{MAX_AGE_MS, PING_BATCH_PINGS_MAX};
@@ -127,7 +128,7 @@ async fn play(
         sliced: true,
     };
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let engine = Engine::start(config, Policies::new(), loopback, &certificates)?;
+    let engine = Engine::start(config, Policies::new(), LagLimits::default(), loopback, &certificates)?;
     let server = engine.address();
 
     let partner = Client::connect(server, &certificates, "partner").await?;
@@ -183,9 +184,13 @@ async fn receive(
     loop {
         match subscription.next().await {
             Ok(SubscribeEvent::Matches(matches)) => {
-                let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
-                received.take(matches.iter().map(|(_, found)| found));
+                received
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take(matches.iter().map(|(_, found)| found));
                 reached.send_replace(subscription.next_offset().0);
+                // Where this fails the session has ended, and reading on tells why.
+                let _ = subscription.done_below(matches.next()).await;
             }
             Ok(SubscribeEvent::Alert(_)) => {}
             Err(why) => {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::access::{Grant, Role};
 use crate::desk::state::State;
-use crate::desk::{Desk, DeskError, ReplayActions, ReportNo};
+use crate::desk::{AlertList, Desk, DeskCore, DeskError, ReplayActions, ReportNo};
 use crate::domain::{MaxAge, Namespace};
 use crate::files::TimedAction;
 use crate::runtime::{
@@ -16,6 +16,22 @@ use crate::runtime::{
 /// Takes the alerts' versions, in the order in which they were told.
 #[derive(Default)]
 struct Versions(Mutex<Vec<(String, u32)>>);
+
+/// What partitions were told, for another table of tests.
+pub(super) struct Told(Arc<Versions>);
+
+impl Told {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, u32)>> {
+        self.0.0.lock().unwrap()
+    }
+}
+
+/// A runtime on the wall clock that is nobody's yet.
+pub(super) fn desk_parts() -> (Runtime, Told) {
+    let (desk, runtime, versions) = desk_on(ClockMode::Wall);
+    drop(desk);
+    (runtime, Told(versions))
+}
 
 impl MatchSink for Versions {
     fn alert(&self, info: &Arc<AlertInfo>) {
@@ -44,11 +60,11 @@ fn desk() -> (Desk, Runtime) {
 }
 
 /// Publishable at any time that a wall clock shows.
-fn lasting(id: &str) -> AlertDraft {
+pub(super) fn lasting(id: &str) -> AlertDraft {
     AlertDraft { expires: Some(EventTime::from_rfc3339("9000-01-01T00:00:00Z").unwrap()), ..whole(id) }
 }
 
-fn grant(name: &str, role: Role) -> Grant {
+pub(super) fn grant(name: &str, role: Role) -> Grant {
     Grant::for_test(name, role, &["one"])
 }
 
@@ -177,6 +193,10 @@ fn on_the_event_clock_an_action_waits_for_the_watermark() {
     runtime.stop();
 }
 
+fn listed(state: &State, hours: i64, actor: &Actor) -> AlertList {
+    state.list(hour(hours), actor).waited()
+}
+
 fn queue(
     state: &State,
     now: EventTime,
@@ -191,7 +211,7 @@ fn queue(
 
 #[test]
 fn on_the_event_clock_actions_wait_in_the_order_of_time_then_arrival() {
-    let state = State::new(Policies::new());
+    let state = State::new(DeskCore::new(Policies::new()));
     let none = EventTime::BEFORE_ALL;
     assert_eq!(state.next_at(), None);
     assert_eq!(queue(&state, none, None, publish(whole("x"))), Err(DeskError::NoTime));
@@ -203,7 +223,7 @@ fn on_the_event_clock_actions_wait_in_the_order_of_time_then_arrival() {
     // Anything else's is the clock.
     assert_eq!(queue(&state, hour(13), None, sighting("a", None)), Ok(hour(13)));
     assert_eq!(queue(&state, hour(13), Some(hour(11)), cancel("never")), Ok(hour(11)));
-    assert_eq!(state.list(hour(13), &police()).waiting, 5);
+    assert_eq!(listed(&state, 13, &police()).waiting, 5);
 
     let mut seen = Vec::new();
     while let Some(next) = state.next_at() {
@@ -222,17 +242,17 @@ fn on_the_event_clock_actions_wait_in_the_order_of_time_then_arrival() {
         ]
     );
     assert!(state.decide_next(hour(15)).is_none());
-    let list = state.list(hour(15), &police());
+    let list = listed(&state, 15, &police());
     assert_eq!((list.waiting, list.rejections.len()), (0, 1));
     assert_eq!(list.rejections[0].at, hour(12));
     assert!(list.rejections[0].reason.starts_with("alert \"never\": it does not exist"));
-    assert!(state.list(hour(15), &Actor::Authority("rangers".into())).rejections.is_empty());
-    assert_eq!(state.list(hour(15), &Actor::Admin("root".into())).rejections.len(), 1);
+    assert!(listed(&state, 15, &Actor::Authority("rangers".into())).rejections.is_empty());
+    assert_eq!(listed(&state, 15, &Actor::Admin("root".into())).rejections.len(), 1);
 }
 
 #[test]
 fn the_queue_is_bounded_and_a_foreign_alert_is_refused_at_once() {
-    let state = State::new(Policies::new());
+    let state = State::new(DeskCore::new(Policies::new()));
     for _ in 0..crate::limits::ACTIONS_WAITING_MAX {
         queue(&state, hour(12), None, cancel("a")).unwrap();
     }
@@ -247,9 +267,10 @@ fn the_queue_is_bounded_and_a_foreign_alert_is_refused_at_once() {
 
 #[test]
 fn a_clock_set_back_does_not_turn_the_order_of_actions() {
-    let state = State::new(Policies::new());
-    state.decide_now(hour(14), &police(), publish(whole("a"))).unwrap();
-    let (told, receipt) = state.decide_now(hour(13), &police(), cancel("a")).unwrap();
+    let mut core = DeskCore::new(Policies::new());
+    core.submit(None, hour(14), &police(), publish(whole("a"))).waited().unwrap();
+    let receipt = core.submit(None, hour(13), &police(), cancel("a")).waited().unwrap();
+    let told = core.durable(core.appended()).pop().unwrap().told;
     assert_eq!((told.order.at, receipt.at), (hour(14), hour(14)));
 }
 

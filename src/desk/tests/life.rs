@@ -34,17 +34,17 @@ fn what_is_rejected_and_why() {
         (
             14,
             publish(whole("a")),
-            "alert \"a\": this id was published before: update that alert, or publish under another id",
+            "alert \"a\": this id was published before, at 2026-05-15T12:00:00.000Z, and has version 1: update that alert, or publish under another id",
         ),
         (
             14,
             publish(whole("gone")),
-            "alert \"gone\": this id was published before: update that alert, or publish under another id",
+            "alert \"gone\": this id was published before, at 2026-05-15T12:00:00.000Z, and has version 1: update that alert, or publish under another id",
         ),
         (
             14,
             publish(whole("other")),
-            "alert \"other\": this id was published before: update that alert, or publish under another id",
+            "alert \"other\": this id was published before, at 2026-05-15T13:00:00.000Z, and has version 1: update that alert, or publish under another id",
         ),
         (
             14,

@@ -2,7 +2,9 @@
 
 mod doors;
 mod life;
+mod live;
 mod merge;
+mod pending;
 
 use crate::domain::{Action, AlertDraft, Area, CancelReason, EventTime, Position, Shape, StageSpec, Stages};
 use crate::runtime::Told;

@@ -1,0 +1,305 @@
+//! The journal of a running desk: one thread that makes records durable and tells the partitions.
+//!
+//! Doors append in memory under the desk's lock and wait here without it. The committer takes all
+//! that came meanwhile, writes it, makes it durable with one sync (so that many authorities share
+//! it), then tells the partitions in the order of the journal, then wakes who waited. No lock is
+//! held while the disk works. A failure is final: nothing that waited is confirmed, and the process
+//! has to end, because what a failed sync left on the disk is not known.
+//!
+//! Cursors need no place in the order and nobody waits for them: of those that wait for the disk
+//! only each partner's newest counts, so a slow disk does not pile them up.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::domain::{CursorAt, Namespace};
+use crate::limits::JOURNAL_WAITING_BYTES_MAX;
+use crate::runtime::Runtime;
+
+use super::journal::{Journal, JournalError, JournalView, Mark, Need, Record, cost, worth_compacting};
+use super::lock;
+use super::state::State;
+
+/// Where a journal's bytes are kept. One thread uses it.
+pub trait JournalFile: Send + 'static {
+    /// Takes a record into the group that the next commit makes durable.
+    ///
+    /// # Errors
+    /// Where it failed for good, in one line.
+    fn append(&mut self, kind: u8, payload: &[u8]) -> Result<(), String>;
+
+    /// Makes durable and final what was appended: no crash may take it back after this.
+    ///
+    /// # Errors
+    /// Where it failed for good, in one line.
+    fn commit(&mut self) -> Result<(), String>;
+
+    /// How many bytes of records it has room for, beyond those appended.
+    fn room(&self) -> Room;
+
+    /// What the journal takes on the disk, bytes.
+    fn bytes(&self) -> u64;
+
+    /// Writes the journal anew, with [`compacted`](super::compacted), and drops the old one. Nothing is
+    /// appended and not committed.
+    ///
+    /// # Errors
+    /// Where it failed for good, in one line.
+    fn compact(&mut self, view: &JournalView) -> Result<(), String>;
+}
+
+/// Bytes of records that a journal has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// For what is refused first.
+    pub new: u64,
+    /// For what has a reserve.
+    pub standing: u64,
+}
+
+/// The newest cursors, by namespace and partner.
+type Cursors = BTreeMap<(Namespace, Arc<str>), CursorAt>;
+
+/// The journal as doors see it.
+pub struct LiveJournal {
+    queue: Mutex<Queue>,
+    /// Something waits for the disk, or the end.
+    wake: Condvar,
+    progress: Mutex<Progress>,
+    /// Progress was made.
+    moved: Condvar,
+}
+
+struct Queue {
+    records: Vec<(u8, Vec<u8>)>,
+    /// What they take.
+    bytes: u64,
+    /// The mark of the last record appended.
+    mark: Mark,
+    moved_cursors: Cursors,
+    room: Room,
+    stop: bool,
+}
+
+#[derive(Default)]
+struct Progress {
+    durable: Mark,
+    /// What partitions were told.
+    told: Mark,
+    failed: Option<JournalError>,
+}
+
+impl LiveJournal {
+    /// Notes that a partner's cursor moved. Never waits.
+    pub fn cursor(&self, cursor: &CursorAt) {
+        let key = (cursor.namespace.clone(), Arc::clone(&cursor.partner));
+        let mut queue = lock(&self.queue);
+        let held = queue.moved_cursors.entry(key).or_insert_with(|| cursor.clone());
+        if cursor.offset > held.offset {
+            *held = cursor.clone();
+        }
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Waits until all up to the mark is durable and, where `told`, partitions were told.
+    pub(super) fn wait(&self, mark: Mark, told: bool) -> Result<(), JournalError> {
+        let mut progress = lock(&self.progress);
+        loop {
+            if mark <= (if told { progress.told } else { progress.durable }) {
+                return Ok(());
+            }
+            if let Some(why) = &progress.failed {
+                return Err(why.clone());
+            }
+            progress = self.moved.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn failure(&self) -> Option<JournalError> {
+        lock(&self.progress).failed.clone()
+    }
+
+    fn advance(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut lock(&self.progress));
+        self.moved.notify_all();
+    }
+
+    /// Waits until something is to be done; `None` where the end has come and all is done.
+    fn next(&self) -> Option<MutexGuard<'_, Queue>> {
+        let mut queue = lock(&self.queue);
+        while queue.records.is_empty() && queue.moved_cursors.is_empty() {
+            if queue.stop {
+                return None;
+            }
+            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        Some(queue)
+    }
+}
+
+impl Journal for &LiveJournal {
+    fn admit(&mut self, need: Need, bytes: usize) -> Result<(), JournalError> {
+        if let Some(why) = self.failure() {
+            return Err(why);
+        }
+        let queue = lock(&self.queue);
+        let bytes = cost(bytes) + queue.bytes;
+        let room = match need {
+            Need::New => queue.room.new,
+            Need::Standing => queue.room.standing,
+        };
+        if bytes > room {
+            Err(JournalError::Full)
+        } else if bytes > JOURNAL_WAITING_BYTES_MAX as u64 {
+            Err(JournalError::Behind)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn append(&mut self, mark: Mark, kind: u8, payload: Vec<u8>) {
+        let mut queue = lock(&self.queue);
+        queue.bytes += cost(payload.len());
+        queue.records.push((kind, payload));
+        queue.mark = mark;
+        drop(queue);
+        self.wake.notify_one();
+    }
+}
+
+/// The committer's thread; its drop ends it when all is durable.
+pub(super) struct Committer {
+    pub(super) journal: Arc<LiveJournal>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Called once, where the journal has failed: the process has to end.
+pub type OnFailure = Box<dyn FnOnce(&JournalError) + Send>;
+
+impl Committer {
+    pub(super) fn start(
+        file: impl JournalFile,
+        cursors: Vec<CursorAt>,
+        state: Arc<State>,
+        runtime: Runtime,
+        on_failure: OnFailure,
+    ) -> std::io::Result<Self> {
+        let journal = Arc::new(LiveJournal {
+            queue: Mutex::new(Queue {
+                records: Vec::new(),
+                bytes: 0,
+                mark: Mark::default(),
+                moved_cursors: Cursors::new(),
+                room: file.room(),
+                stop: false,
+            }),
+            wake: Condvar::new(),
+            progress: Mutex::default(),
+            moved: Condvar::new(),
+        });
+        let cursors =
+            cursors.into_iter().map(|held| ((held.namespace.clone(), Arc::clone(&held.partner)), held));
+        let work = Work { file, cursors: cursors.collect(), state, runtime, journal: Arc::clone(&journal) };
+        let thread = std::thread::Builder::new().name("journal".into()).spawn(move || {
+            let journal = Arc::clone(&work.journal);
+            // A panic leaves nobody waiting either.
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run()));
+            let ended = ended.unwrap_or_else(|_| Err("its thread panicked".into()));
+            if let Err(why) = ended {
+                let why = JournalError::Failed(why);
+                tracing::error!("{why}");
+                journal.advance(|progress| progress.failed = Some(why.clone()));
+                on_failure(&why);
+            }
+        })?;
+        Ok(Self { journal, thread: Some(thread) })
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        lock(&self.journal.queue).stop = true;
+        self.journal.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // It has told of its panic itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the committer has.
+struct Work<F> {
+    file: F,
+    cursors: Cursors,
+    state: Arc<State>,
+    runtime: Runtime,
+    journal: Arc<LiveJournal>,
+}
+
+impl<F: JournalFile> Work<F> {
+    fn run(mut self) -> Result<(), String> {
+        let journal = Arc::clone(&self.journal);
+        while let Some(mut queue) = journal.next() {
+            let records = std::mem::take(&mut queue.records);
+            let moved = std::mem::take(&mut queue.moved_cursors);
+            let mark = queue.mark;
+            // `bytes` stay until they are written: they still take of the room.
+            drop(queue);
+            self.write(records, moved)?;
+            self.tell(mark);
+            self.compact()?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, records: Vec<(u8, Vec<u8>)>, moved: Cursors) -> Result<(), String> {
+        let mut written = 0;
+        for (kind, payload) in records {
+            written += cost(payload.len());
+            self.file.append(kind, &payload)?;
+        }
+        for (key, cursor) in moved {
+            let (kind, payload) = Record::Cursor(cursor.clone()).encode().map_err(|why| why.to_string())?;
+            self.file.append(kind, &payload)?;
+            self.cursors.insert(key, cursor);
+        }
+        self.file.commit()?;
+        let room = self.file.room();
+        let mut queue = lock(&self.journal.queue);
+        queue.bytes -= written;
+        queue.room = room;
+        Ok(())
+    }
+
+    /// The one place that tells partitions, in the order of the journal.
+    fn tell(&self, mark: Mark) {
+        let due = self.state.lock().core.durable(mark);
+        self.journal.advance(|progress| progress.durable = mark);
+        for order in &due {
+            self.runtime.tell(&order.told);
+        }
+        self.journal.advance(|progress| progress.told = mark);
+    }
+
+    fn compact(&mut self) -> Result<(), String> {
+        let state = self.state.lock();
+        let live = state.core.journal_bytes() + self.cursors.len() as u64 * cost(2 * size_of::<CursorAt>());
+        if !worth_compacting(self.file.bytes(), live) {
+            return Ok(());
+        }
+        // The view is of what the file holds only where nothing waits; else the next round is soon.
+        if !lock(&self.journal.queue).records.is_empty() {
+            return Ok(());
+        }
+        let view = state.core.view(self.cursors.values().cloned().collect());
+        drop(state);
+        let before = self.file.bytes();
+        self.file.compact(&view)?;
+        let room = self.file.room();
+        lock(&self.journal.queue).room = room;
+        tracing::info!(before, after = self.file.bytes(), "the action journal was compacted");
+        Ok(())
+    }
+}
