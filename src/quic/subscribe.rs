@@ -161,7 +161,7 @@ impl Partner<'_> {
             }
             far.acknowledged.store(next, Ordering::SeqCst);
             far.acknowledges.store(true, Ordering::SeqCst);
-            self.seat.cursor(far.done().0);
+            self.seat.cursor(far.standing().done.0);
             let (at, now_ms) = (self.runtime.now(), ticks.now_ms());
             write_at = cursors.acknowledged(self.namespace, self.name, far.standing().done, at, now_ms);
         }
@@ -262,7 +262,7 @@ impl Feed<'_> {
             }
             self.seat.sent(self.next.0);
             self.seat.versions_shown(self.shown.len());
-            self.seat.cursor(self.far.done().0);
+            self.seat.cursor(self.far.standing().done.0);
         }
     }
 
