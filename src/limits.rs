@@ -251,6 +251,32 @@ const _: () = assert!(UNAPPLIED_PINGS_MAX <= PINGS_QUEUED_MAX, "one session cann
 const _: () = assert!(KEEP_ALIVE_MS * 2 < CONNECTION_IDLE_MS_MAX as u64, "two lost signs of life do no harm");
 const _: () = assert!(CONNECTIONS_PER_IDENTITY_MAX < CONNECTIONS_MAX, "others find room");
 
+/// Most HTTP connections. A further one waits to be accepted.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+/// Most headers of an HTTP request. More: 431.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Most bytes of an HTTP request's line and headers. More: 431.
+pub const HTTP_HEADER_BYTES_MAX: usize = 16 << 10;
+/// Largest body of an HTTP request, bytes. Nothing that is served now takes one. More: 413.
+pub const HTTP_BODY_BYTES_MAX: u64 = 64 << 10;
+/// How long an HTTP request's headers may take, and how long a connection may be idle, ms: longer
+/// than the minute that scrapers leave at most between two requests.
+pub const HTTP_HEADERS_MS_MAX: u64 = 75_000;
+/// How long an HTTP request may take to be answered, ms. Longer: 503.
+pub const HTTP_ANSWER_MS_MAX: u64 = 10_000;
+/// How long an HTTP connection may live, ms; then it ends after its request, or is cut off. So a
+/// peer that does not read cannot hold its place.
+pub const HTTP_CONNECTION_MS_MAX: u64 = 600_000;
+/// How long a shutdown waits for HTTP requests under way, ms.
+pub const HTTP_SHUTDOWN_MS_MAX: u64 = 1_000;
+
+/// Most alerts whose first match is awaited for a histogram. Beyond it the one that has waited
+/// longest is not timed.
+pub const FIRST_MATCHES_AWAITED_MAX: usize = 1_024;
+/// Appends of a match log whose times are kept for a histogram, the newest: beyond it a match's way
+/// to a partner is not timed.
+pub const MATCH_TIMES_KEPT: usize = 256;
+
 /// How long a follower waits before it connects again, ms; each try doubles it.
 pub const RECONNECT_MS_FIRST: u64 = 250;
 /// How long a follower waits at most before it connects again, ms.

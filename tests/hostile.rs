@@ -78,12 +78,15 @@ fn hold(target: &Target, from: &str, bytes: &[u8]) -> (bool, usize) {
 #[test]
 fn the_corpora_keep_the_laws() {
     for target in TARGETS {
-        let (mut taken, mut refused) = (0, 0);
+        let (mut good, mut bad) = (0, 0);
         for (name, bytes) in corpus(target) {
             assert!(bytes.len() <= target.input_max, "{}/{name} is longer than is tried", target.name);
-            if hold(target, &name, &bytes).0 { taken += 1 } else { refused += 1 }
+            let refused = name.ends_with(".bad");
+            let (taken, _) = hold(target, &name, &bytes);
+            assert_eq!(taken, !refused, "{}/{name}: whether it is taken", target.name);
+            if taken { good += 1 } else { bad += 1 }
         }
-        assert!(taken > 0 && refused > 0, "{}: {taken} taken, {refused} refused", target.name);
+        assert!(good > 0 && bad > 0, "{}: {good} good, {bad} bad", target.name);
     }
 }
 

@@ -100,6 +100,11 @@ impl Cursors {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// All cursors as they stand, those not written included.
     pub fn all(&self) -> Vec<CursorAt> {
         let cursor = |((namespace, partner), held): (&(Namespace, Arc<str>), &Held)| CursorAt {

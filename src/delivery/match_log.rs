@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -14,10 +15,12 @@ use tokio::sync::watch;
 use crate::domain::{AlertNo, Offset};
 use crate::limits::{
     MATCH_CHUNK, MATCH_CHUNK_AT_ONCE, MATCH_CHUNK_COST, MATCH_COLUMNS_BYTES_MAX, MATCH_LOGS_BYTES_MAX,
+    MATCH_TIMES_KEPT,
 };
 use crate::planted::{self, Defect};
 use crate::runtime::Output;
 use crate::sync::{Mutex, MutexGuard};
+use crate::telemetry::LogView;
 use crate::wire::{ColumnsBuilder, Header, MatchColumns};
 
 /// Why a reader cannot start at an offset: it is before what is held or past the end.
@@ -90,11 +93,22 @@ struct Held {
     open: ColumnsBuilder,
     /// The offset of the oldest match held.
     earliest: Offset,
+    /// The first offsets of the newest appends, and when they came.
+    times: VecDeque<(Offset, Instant)>,
 }
 
 impl Held {
     fn end(&self) -> Offset {
         Offset(self.open.first().0 + self.open.len() as u64)
+    }
+
+    /// What is appended next comes now.
+    fn note_time(&mut self) {
+        if self.times.len() >= MATCH_TIMES_KEPT {
+            self.times.pop_front();
+        }
+        let end = self.end();
+        self.times.push_back((end, Instant::now()));
     }
 
     fn seal_open(&mut self) {
@@ -125,8 +139,13 @@ impl MatchLog {
     }
 
     pub(super) fn with_bounds(bounds: Bounds) -> Self {
-        let held =
-            Held { sealed: VecDeque::new(), bytes: 0, open: ColumnsBuilder::default(), earliest: Offset(0) };
+        let held = Held {
+            sealed: VecDeque::new(),
+            bytes: 0,
+            open: ColumnsBuilder::default(),
+            earliest: Offset(0),
+            times: VecDeque::with_capacity(MATCH_TIMES_KEPT),
+        };
         Self { held: Mutex::new(held), end: watch::Sender::new(0), bounds }
     }
 
@@ -144,6 +163,7 @@ impl MatchLog {
     pub fn append(&self, found: &Output) {
         let ready = if found.len() < self.bounds.at_once { Vec::new() } else { self.chunks_of(found) };
         let mut held = self.lock();
+        held.note_time();
         if ready.is_empty() {
             if held.open.len() + found.len() > self.bounds.chunk {
                 held.seal_open();
@@ -203,6 +223,20 @@ impl MatchLog {
         }
         seal(&mut builder);
         chunks
+    }
+
+    /// When the match at an offset was appended; `None` where that is forgotten or yet to come.
+    pub fn appended_at(&self, offset: Offset) -> Option<Instant> {
+        let held = self.lock();
+        let after = held.times.partition_point(|(first, _)| *first <= offset);
+        let (_, at) = held.times.get(after.checked_sub(1)?)?;
+        (offset < held.end()).then_some(*at)
+    }
+
+    /// How it stands, for whoever watches.
+    pub fn view(&self) -> LogView {
+        let held = self.lock();
+        LogView { earliest: held.earliest.0, end: held.end().0, bytes: held.bytes as u64 }
     }
 
     /// The oldest offset held; equal to `end` where nothing is.

@@ -162,6 +162,11 @@ impl DeskCore {
         &self.book
     }
 
+    /// The reports that wait.
+    pub(super) fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
     /// The journal is durable up to `upto`: what partitions are now to be told, in order. Answers
     /// up to there are [ready](Pending::ready).
     pub fn durable(&mut self, upto: Mark) -> Vec<NumberedTold> {

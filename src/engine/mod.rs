@@ -9,6 +9,7 @@
 //! inside the active stage of one of its parts has been notified.
 
 mod cells;
+mod chunked;
 mod devices;
 mod index;
 mod lists;

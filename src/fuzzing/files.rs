@@ -40,7 +40,8 @@ impl Format for PingCsv {
         let mut text = "device,at,lat,lon,accuracy_m\n".to_owned();
         for Ping { device, at, position, accuracy_m } in pings(value) {
             let (lat, lon) = (position.lat_deg(), position.lon_deg());
-            text += &format!("{device},{at},{lat},{lon},{accuracy_m}\n");
+            // Quoted, though nothing needs it: then both ways of writing a field are read.
+            text += &format!("\"{device}\",\"{at}\",\"{lat}\",\"{lon}\",\"{accuracy_m}\"\n");
         }
         Some(text.into_bytes())
     }

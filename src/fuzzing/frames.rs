@@ -11,7 +11,9 @@ use zerocopy::IntoBytes as _;
 
 use super::{Format, is_one_line};
 use crate::domain::{DeviceId, Offset, PingRow};
-use crate::limits::{MATCH_BATCH_MATCHES_MAX, MATCH_CHUNK, PING_BATCH_PINGS_MAX};
+use crate::limits::{
+    BATCH_HEAD_BYTES, MATCH_BATCH_MATCHES_MAX, MATCH_CHUNK, PING_BATCH_PINGS_MAX, PING_COLUMNS_HEAD_BYTES,
+};
 use crate::wire::{
     Ack, Body, ColumnsBuilder, Encoding, FrameReader, Header, Kind, MatchColumns, MatchRow, MatchesView,
     PingBatch, ReadError, frame_of, matches_frame, ping_frame,
@@ -152,16 +154,17 @@ impl Format for Acks {
 pub(super) struct Pings {
     batch: PingBatch,
     rows: Vec<PingRow>,
+    content: Bytes,
 }
 
 impl Pings {
     fn read(encoding: Encoding, bytes: &[u8]) -> Result<Self, String> {
         within(Kind::PingBatch, encoding, bytes)?;
-        let batch =
-            PingBatch::read(encoding, &Bytes::copy_from_slice(bytes)).map_err(|why| why.to_string())?;
+        let content = Bytes::copy_from_slice(bytes);
+        let batch = PingBatch::read(encoding, &content).map_err(|why| why.to_string())?;
         let mut buffer = Vec::new();
         let rows = batch.rows(&mut buffer).to_vec();
-        Ok(Self { batch, rows })
+        Ok(Self { batch, rows, content })
     }
 
     /// As a partition does: rows that lie in the frame are not copied.
@@ -186,6 +189,7 @@ impl Pings {
     fn hold(&self) {
         let (batch, rows) = (&self.batch, &self.rows);
         assert!((1..=PING_BATCH_PINGS_MAX).contains(&rows.len()) && batch.len() == rows.len());
+        assert!(batch.target().is_none_or(|target| target.partition < target.of));
         let mut buffer = Vec::new();
         let (own, strangers) = batch.own_rows(&mut buffer);
         let mine =
@@ -198,6 +202,39 @@ impl Pings {
             }
         }
     }
+}
+
+/// The rows of a checked batch by columns, bit by bit as `docs/protocol.md` says.
+fn slow_rows(content: &[u8], count: usize) -> Vec<PingRow> {
+    let mut columns = content.get(BATCH_HEAD_BYTES + PING_COLUMNS_HEAD_BYTES..).unwrap_or_default();
+    let head = content.get(BATCH_HEAD_BYTES..BATCH_HEAD_BYTES + PING_COLUMNS_HEAD_BYTES).unwrap_or_default();
+    let number = |from: usize, to: usize| {
+        head[from..to].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let values = [20, 21, 22, 23, 24].map(|width| {
+        let width = usize::from(head[width]);
+        let bit = |at: usize| u64::from(columns[at / 8] >> (at % 8) & 1);
+        let value = |nth: usize| (0..width).map(|place| bit(nth * width + place) << place).sum::<u64>();
+        let values: Vec<u64> = (0..count).map(value).collect();
+        columns = &columns[(count * width).div_ceil(8)..];
+        values
+    });
+    let [devices, lats, lons, times, accuracies] = values;
+    let mut device = number(0, 8);
+    let row = |nth: usize| {
+        let own = device.wrapping_add(devices[nth]);
+        if head[25] == 1 {
+            device = own;
+        }
+        let accuracy = (number(16, 20) + accuracies[nth]).min((1 << 17) - 1) as u32;
+        PingRow {
+            device: own.into(),
+            lat_e7: (number(8, 12).wrapping_add(lats[nth]) as i32).into(),
+            lon_e7: (number(12, 16).wrapping_add(lons[nth]) as i32).into(),
+            time_and_accuracy: (times[nth] as u32 | accuracy << 15).into(),
+        }
+    };
+    (0..count).map(row).collect()
 }
 
 /// Ping batches by rows.
@@ -249,6 +286,7 @@ impl Format for PingColumns {
 
     fn hold(value: &Pings) {
         value.hold();
+        assert!(slow_rows(&value.content, value.rows.len()) == value.rows, "read bit by bit it is another");
     }
 
     fn decode(bytes: &[u8]) -> bool {

@@ -17,7 +17,8 @@ mod files;
 mod frames;
 
 use crate::limits::{
-    CONTROL_BYTES_MAX, MATCH_COLUMNS_BYTES_MAX, PING_BATCH_BYTES_MAX, PING_COLUMNS_BYTES_MAX,
+    CONTROL_BYTES_MAX, CSV_LINE_BYTES_MAX, MATCH_COLUMNS_BYTES_MAX, PING_BATCH_BYTES_MAX,
+    PING_COLUMNS_BYTES_MAX,
 };
 
 /// A decoder under test.
@@ -53,10 +54,10 @@ const PING_COLUMNS: (usize, usize) = (1, PING_BATCH_BYTES_MAX + (4 << 10));
 /// What a frame announces is taken as a whole, at most the largest frame.
 const STREAM: (usize, usize) = (2, CONTROL_BYTES_MAX + MATCH_COLUMNS_BYTES_MAX);
 /// A line is held at a time, in memory that doubles, and eight bytes for each of its fields, which
-/// double too; a hundred problems are kept.
-const CSV: (usize, usize) = (16, 128 << 10);
-/// A table of towers doubles too: twelve bytes of text may be 48 bytes of two tables.
-const TOWERS: (usize, usize) = (24, 128 << 10);
+/// double too; a hundred problems are kept. However long the file is.
+const CSV: (usize, usize) = (0, 16 * CSV_LINE_BYTES_MAX + (128 << 10));
+/// A table of towers doubles: twelve bytes of text may be 48 bytes of two tables.
+const TOWERS: (usize, usize) = (8, 16 * CSV_LINE_BYTES_MAX + (128 << 10));
 /// Of JSON: see `docs/security.md`.
 const JSON: (usize, usize) = (144, 16 << 10);
 

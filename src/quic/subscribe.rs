@@ -12,6 +12,7 @@ use crate::delivery::{CutOff, Delivery, MatchLog, OffsetGone, Patience, Standing
 use crate::domain::{AlertNo, Namespace, Offset, Status};
 use crate::limits::{MATCH_BATCH_MATCHES_MAX, VERSIONS_SHOWN_MAX};
 use crate::runtime::{NamespaceIx, Runtime};
+use crate::telemetry::{Latency, Seat, SessionKind};
 use crate::wire::{
     AlertContentFrame, Body, ColumnsBuilder, CursorAck, Encoding, Encodings, ErrorCode, Frame, FrameReader,
     Kind, MatchColumns, MatchRow, SessionTerms, StartAt, SubscribeTerms, frame_of, matches_frame,
@@ -35,25 +36,25 @@ pub(super) async fn serve(
     let namespace = talk.namespace(namespace, granted, "read the matches of")?;
     let delivery = std::sync::Arc::clone(&talk.services.delivery);
     let (runtime, grant) = (talk.services.runtime.clone(), std::sync::Arc::clone(&talk.grant));
-    let partner = Partner {
-        delivery: &delivery,
-        runtime: &runtime,
-        namespace: namespace_name(&runtime, namespace),
-        name: grant.name(),
-    };
+    let (name, partner) = (namespace_name(&runtime, namespace), grant.name());
     let log = delivery.log(namespace);
     let (earliest, end) = (log.earliest(), log.end());
     let start = match from {
         StartAt::Earliest => earliest,
         StartAt::Latest => end,
         StartAt::Offset(offset) => Offset(offset),
-        StartAt::Cursor => delivery.cursors().get(partner.namespace, partner.name).unwrap_or(earliest),
+        StartAt::Cursor => delivery.cursors().get(name, partner).unwrap_or(earliest),
     };
     // Says at once where the start is gone, or never was.
     log.read(start)?;
+    talk.seat.is(SessionKind::Subscribe, usize::from(namespace.0));
+    talk.seat.cursor(start.0);
+    talk.seat.sent(start.0);
     let terms = SubscribeTerms { start: start.0, earliest: earliest.0, end: end.0 };
     talk.welcome(SessionTerms::Subscribe(terms)).await?;
 
+    let partner =
+        Partner { delivery: &delivery, runtime: &runtime, namespace: name, name: partner, seat: &talk.seat };
     let far = Far::new(start);
     let mut feed = Feed {
         delivery: &delivery,
@@ -63,6 +64,9 @@ pub(super) async fn serve(
         shown: HashSet::new(),
         next: start,
         far: &far,
+        newer: end,
+        seat: &talk.seat,
+        latency: &runtime.telemetry().match_sent,
     };
     let mut out = Out { send: &mut talk.send, unsent: &mut talk.unsent };
     let mut stopping = talk.stopping.clone();
@@ -128,6 +132,7 @@ struct Partner<'a> {
     runtime: &'a Runtime,
     namespace: &'a Namespace,
     name: &'a str,
+    seat: &'a Seat,
 }
 
 impl Partner<'_> {
@@ -156,6 +161,7 @@ impl Partner<'_> {
             }
             far.acknowledged.store(next, Ordering::SeqCst);
             far.acknowledges.store(true, Ordering::SeqCst);
+            self.seat.cursor(far.standing().done.0);
             let (at, now_ms) = (self.runtime.now(), ticks.now_ms());
             write_at = cursors.acknowledged(self.namespace, self.name, far.standing().done, at, now_ms);
         }
@@ -217,6 +223,10 @@ struct Feed<'a> {
     shown: HashSet<(AlertNo, u32)>,
     next: Offset,
     far: &'a Far,
+    /// Matches from here on came after the subscription: their way to the partner is timed.
+    newer: Offset,
+    seat: &'a Seat,
+    latency: &'a Latency,
 }
 
 impl Feed<'_> {
@@ -229,6 +239,7 @@ impl Feed<'_> {
             };
             // The offset to resume from, told with what is sent next.
             self.next = chunk.next;
+            let first = chunk.first;
             // Never amid a chunk, whose matches would then look withheld.
             if self.shown.len() + chunk.versions.len() > VERSIONS_SHOWN_MAX {
                 self.shown.clear();
@@ -244,6 +255,14 @@ impl Feed<'_> {
                 self.write_shown(&matches, out).await?;
             }
             self.far.passed.store(chunk.next.0, Ordering::SeqCst);
+            if first >= self.newer
+                && let Some(appended) = log.appended_at(first)
+            {
+                self.latency.record(appended.elapsed());
+            }
+            self.seat.sent(self.next.0);
+            self.seat.versions_shown(self.shown.len());
+            self.seat.cursor(self.far.standing().done.0);
         }
     }
 

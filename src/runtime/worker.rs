@@ -15,6 +15,7 @@ use super::clock::Clock;
 use super::driver::Driver;
 use super::queue::{QueueEnd, Task};
 use super::{MatchSink, RuntimeConfig};
+use crate::telemetry::Telemetry;
 
 /// Longest wait for a task before the clock is looked at again, ms: bounds how late a stage is
 /// when the system's clock is set forward.
@@ -30,12 +31,29 @@ pub(super) fn spawn(
     config: &RuntimeConfig,
     sink: Arc<dyn MatchSink>,
     clock: Arc<dyn Clock>,
+    telemetry: Arc<Telemetry>,
 ) -> std::io::Result<JoinHandle<()>> {
     let seed = std::hash::RandomState::new().hash_one(end.index);
-    let mut worker = Worker { driver: Driver::new(config, sink, clock, seed) };
-    std::thread::Builder::new()
-        .name(format!("partition-{}", end.index))
-        .spawn(move || worker.run(&end.urgent, &end.data))
+    let driver = Driver::new(config, sink, clock, seed).counted(end.index, Arc::clone(&telemetry));
+    let mut worker = Worker { driver };
+    std::thread::Builder::new().name(format!("partition-{}", end.index)).spawn(move || {
+        let _lost = LostOnPanic { index: end.index, telemetry };
+        worker.run(&end.urgent, &end.data);
+    })
+}
+
+/// Says that a partition is gone, where its thread panics: its devices are lost until a restart.
+struct LostOnPanic {
+    index: u32,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Drop for LostOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.telemetry.health.fatal(format!("partition {} failed: its devices are lost", self.index));
+        }
+    }
 }
 
 impl Worker {

@@ -115,6 +115,12 @@ fn rows(rng: &mut Rng, count: usize, own: Option<Target>) -> Vec<PingRow> {
     rows
 }
 
+/// A row of which a column of any length takes no bytes.
+fn alike() -> PingRow {
+    let (position, at) = (Position::from_e7(1, 2).unwrap(), EventTime(NOW));
+    PingRow::write(&Ping { device: DeviceId(3), at, position, accuracy_m: 4 }, at).unwrap()
+}
+
 fn pings(encoding: Encoding) -> Vec<(&'static str, Vec<u8>)> {
     let rng = &mut Rng::new(7);
     let target = Target { partition: 1, of: 3 };
@@ -137,7 +143,7 @@ fn pings(encoding: Encoding) -> Vec<(&'static str, Vec<u8>)> {
         ("of-a-partition", frame(Some(target), &own)),
         ("of-another-partition", frame(Some(target), &mixed)),
         ("impossible-pings", frame(None, &impossible)),
-        ("all-alike", frame(None, &[mixed[0]; 100])),
+        ("all-alike", frame(None, &[alike(); 100])),
     ]
 }
 
@@ -179,6 +185,7 @@ fn match_columns() -> Vec<(&'static str, Vec<u8>)> {
         ("one", frame(6, &[(5, 1, 1)])),
         ("a-long-run", frame(300, &[(0, 1, 300)])),
         ("with-gaps", frame(99, &[(3, 1, 2), (9, 1, 3), (20, 2, 1)])),
+        ("at-the-last-offset", frame(u64::MAX, &[(u64::MAX - 10, 1, 1), (u64::MAX - 5, 1, 1)])),
     ]
 }
 
@@ -205,7 +212,7 @@ fn alerts() -> Vec<(&'static str, &'static str)> {
         ("empty-rings", r#"{"id":"a","area":[{"polygon":[]},{"polygon":[[]]}]}"#),
         (
             "deep-content",
-            r#"{"id":"a","child":[[[{"a":{"b":[1,2.5,-3e-7,true,null,"x"]}}]]],"description":"\u5b69\ud83d\ude00"}"#,
+            r#"{"id":"a","child":{"x":[[[{"a":{"b":[1,2.5,-3e-7,true,null,"x"]}}]]]},"description":"\u5b69\ud83d\ude00"}"#,
         ),
         ("no-id.bad", r#"{"status":"actual"}"#),
         ("two-shapes.bad", r#"{"id":"a","area":{"circle":{"lat":1,"lon":1},"polygon":[]}}"#),
@@ -295,6 +302,16 @@ pub(crate) fn all() -> Vec<Seed> {
     good.extend(pings(Encoding::Columns).into_iter().map(|(name, bytes)| ("ping_columns", name, bytes)));
     good.extend(match_rows().into_iter().map(|(name, bytes)| ("match_rows", name, bytes)));
     good.extend(match_columns().into_iter().map(|(name, bytes)| ("match_columns", name, bytes)));
+    // Widths from 57 to 63 bits, whose values do not lie in eight bytes.
+    let mut wide = Vec::new();
+    ping_frame(Encoding::Columns, 1, EventTime(NOW), None, &rows(&mut Rng::new(5), 3, None), &mut wide)
+        .unwrap();
+    let mut wide = content(wide);
+    assert_eq!(wide[44], 64);
+    wide[44] = 61;
+    wide.remove(56 + 23);
+    wide[56 + 22] &= 0x7f;
+    seeds.push(("ping_columns", "width-61.bad".into(), wide));
     for (target, name, bytes) in good {
         // Of each one cut, and one longer than it says.
         seeds.push((target, format!("{name}-cut.bad"), bytes[..bytes.len() * 2 / 3].to_vec()));
@@ -332,10 +349,21 @@ pub(crate) fn all() -> Vec<Seed> {
 /// Inputs that are small in bytes and large in memory, or as large as any may be.
 pub(crate) fn greedy() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let mut largest = Vec::new();
-    let alike = [rows(&mut Rng::new(1), 1, None)[0]; 16_384];
+    let alike = [alike(); 16_384];
     let batch = |encoding, rows: &[PingRow], out: &mut Vec<u8>| {
         ping_frame(encoding, 1, EventTime(NOW), None, rows, out).unwrap();
         content(std::mem::take(out))
+    };
+    let countless = |count: u32| {
+        let mut bytes = batch(Encoding::Columns, &alike, &mut Vec::new());
+        bytes[16..20].copy_from_slice(&count.to_le_bytes());
+        bytes
+    };
+    let crowd = |count: u64| {
+        let mut builder = ColumnsBuilder::default();
+        let devices: Vec<_> = (0..count).map(DeviceId).collect();
+        builder.push_run(Offset(0), &head(1, Cause::Enter), devices.into_iter());
+        content(builder.frame(Offset(count)))
     };
     let own_size = 64 << 10;
     let list = |item: &str| format!("{{\"id\":\"a\",\"child\":[{}0]}}", item.repeat(own_size / item.len()));
@@ -351,6 +379,10 @@ pub(crate) fn greedy() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             "16,384",
             batch(Encoding::Columns, &rows(&mut Rng::new(2), 16_384, None), &mut largest),
         ),
+        ("ping_columns", "16,385 alike", countless(16_385)),
+        ("ping_columns", "2^27 alike", countless(1 << 27)),
+        ("match_columns", "32,768", crowd(32_768)),
+        ("match_columns", "32,769", crowd(32_769)),
         ("ping_rows", "16,384", batch(Encoding::Rows, &alike, &mut largest)),
         ("ack", "a length that is not there", ack),
         ("error", "a length that is not there", error),
@@ -365,6 +397,12 @@ pub(crate) fn greedy() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("alert_json", "numbers", list("0,").into()),
         ("ping_csv", "a long line", [&b"device,at,lat,lon\n"[..], &vec![b','; 60_000]].concat()),
         ("ping_csv", "a longer line", [&b"device,at,lat,lon\n"[..], &vec![b'"'; 65_500]].concat()),
+        (
+            "ping_csv",
+            "a line of 4 MiB",
+            [&b"device,at,lat,lon\n"[..], &vec![b'x'; 4 << 20], b"\n1,1,1,1"].concat(),
+        ),
+        ("tower_csv", "a line of 16 MiB", vec![b'x'; 16 << 20]),
         ("tower_csv", "bad rows", b"x\n".repeat(own_size / 2)),
         (
             "tower_csv",
