@@ -127,19 +127,16 @@ impl Driver {
     }
 
     /// Where matches go.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
     pub(super) fn sink(&self) -> Arc<dyn MatchSink> {
         Arc::clone(&self.sink)
     }
 
     /// Where matches go from now on; returns where they went.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
     pub(super) fn change_sink(&mut self, sink: Arc<dyn MatchSink>) -> Arc<dyn MatchSink> {
         std::mem::replace(&mut self.sink, sink)
     }
 
     /// Notes that the log notified a device of an alert.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
     pub(super) fn note_notified(&mut self, namespace: NamespaceIx, alert: AlertNo, device: DeviceId) {
         let machine = self.machines.get_mut(usize::from(namespace.0));
         if let Some(machine) = machine {
@@ -154,13 +151,11 @@ impl Driver {
     }
 
     /// How many orders were carried out.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
     pub(crate) fn orders(&self) -> u64 {
         self.orders
     }
 
     /// So many orders are in the machines that it was made of.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
     pub(super) fn set_orders(&mut self, orders: u64) {
         self.orders = orders;
     }

@@ -291,8 +291,8 @@ impl World {
         if from == visible {
             return false;
         }
-        let matches = if self.dice.one_in(2) { self.from_memory(ns, from) } else { None };
-        let matches = match matches.map_or_else(|| self.from_disk(ns, from), Ok) {
+        let matches = if self.dice.one_in(2) { self.read_memory(ns, from) } else { None };
+        let matches = match matches.map_or_else(|| self.read_disk(ns, from), Ok) {
             Ok(matches) => matches,
             Err(error) => {
                 self.store_error(error);
@@ -312,13 +312,13 @@ impl World {
         true
     }
 
-    fn from_memory(&self, ns: usize, from: u64) -> Option<Vec<super::model::Found>> {
+    fn read_memory(&self, ns: usize, from: u64) -> Option<Vec<super::model::Found>> {
         let log = self.server.sink.delivery.log(NamespaceIx(ns as u16));
         let chunk = log.read(Offset(from)).ok()??;
         Some(chunk.matches()?.iter().map(|(_, found)| plain(&found)).collect())
     }
 
-    fn from_disk(&self, ns: usize, from: u64) -> Result<Vec<super::model::Found>, StoreError> {
+    fn read_disk(&self, ns: usize, from: u64) -> Result<Vec<super::model::Found>, StoreError> {
         let records = self.server.files.logs[ns].reader().read(from, 1)?;
         let Some(record) = records.first().filter(|record| record.kind == MATCHES) else {
             return Ok(Vec::new());
@@ -343,7 +343,8 @@ impl World {
         let history = &self.history[partner.ns].matches;
         for (offset, found) in (first..).zip(matches) {
             if history.get(offset as usize) != Some(&found) {
-                changed = Some(format!("{offset}: {found:?}, the log had {:?}", history.get(offset as usize)));
+                changed =
+                    Some(format!("{offset}: {found:?}, the log had {:?}", history.get(offset as usize)));
             }
             match partner.saw.get(&offset) {
                 Some(old) if *old != found => changed = Some(format!("{offset}: {old:?}, now {found:?}")),

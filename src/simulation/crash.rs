@@ -200,6 +200,7 @@ impl World {
         if !skipped.is_empty() {
             self.hit(S::SnapshotSkipped);
         }
+        let mut damage = None;
         for manifest in finished {
             let reached = manifest.files.iter().all(|file| {
                 let ns = self.setup.runtime.namespaces.iter().position(|c| c.name.as_str() == file.namespace);
@@ -208,10 +209,31 @@ impl World {
             if !reached {
                 self.wrong(format!("snapshot {} counts, and the logs do not reach it", manifest.number));
             }
-            self.server.files.snapshots.adopt(&manifest)?;
-            return Ok(Some(manifest));
+            match self.read_through(&manifest) {
+                Ok(()) => {
+                    self.server.files.snapshots.adopt(&manifest)?;
+                    return Ok(Some(manifest));
+                }
+                Err(error) if error.is_damage() => damage = Some(error),
+                Err(error) => return Err(error),
+            }
+            self.hit(S::SnapshotDamaged);
+            if !self.note_lies() {
+                break;
+            }
+        }
+        if let Some(error) = damage {
+            return Err(error);
         }
         Ok(None)
+    }
+
+    fn read_through(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        for file in &manifest.files {
+            let mut reader = self.server.files.snapshots.read(manifest.number, &file.written)?;
+            while reader.next()?.is_some() {}
+        }
+        Ok(())
     }
 
     /// A machine of a partition and namespace, out of a snapshot.

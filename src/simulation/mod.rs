@@ -21,6 +21,7 @@ mod keeper;
 mod model;
 mod places;
 mod server;
+mod settle;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -142,7 +143,7 @@ fn with<T>(planted: Planted, work: impl FnOnce() -> T) -> T {
 }
 
 /// Defects that need more than a world has: thousands of devices, weeks, more segments, or two
-/// things broken at once. The tests of their rooms find them.
+/// things broken at once. The tests of their rooms find them; here they are not searched for.
 const BEYOND: &[&str] =
     &["Saving(MovedPage)", "Saving(MovedWindow)", "Saving(SpilledSet)", "Saving(TimesOutside)"];
 
@@ -155,7 +156,8 @@ fn planted_defects_are_found() {
     let all = Defect::ALL.iter().map(|defect| Planted::Here(*defect));
     let all = all.chain(Plant::ALL.iter().map(|plant| Planted::Store(*plant)));
     let saving = crate::engine::saving::Defect::ALL;
-    let all: Vec<_> = all.chain(saving.iter().map(|defect| Planted::Saving(*defect))).collect();
+    let all = all.chain(saving.iter().map(|defect| Planted::Saving(*defect)));
+    let all: Vec<_> = all.filter(|defect| !BEYOND.contains(&format!("{defect:?}").as_str())).collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
     let missed = std::sync::Mutex::new(Vec::new());
     let search = || {
@@ -181,6 +183,5 @@ fn planted_defects_are_found() {
     std::panic::set_hook(hook);
     let missed = missed.into_inner().unwrap();
     println!("{} of {} defects found; not found: {missed:?}", all.len() - missed.len(), all.len());
-    let missed: Vec<_> = missed.iter().filter(|name| !BEYOND.contains(&name.as_str())).collect();
-    assert!(missed.is_empty(), "not found: {missed:?}");
+    assert!(missed.is_empty() && all.len() >= 40, "not found: {missed:?}");
 }
