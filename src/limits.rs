@@ -330,3 +330,14 @@ pub const SNAPSHOT_WRITE_BYTES: usize = 4 << 20;
 pub const SNAPSHOT_READ_BYTES: usize = 1 << 20;
 /// Most bytes of a snapshot's manifest: a file for each of 256 partitions of 1,024 namespaces would be some 80 MiB.
 pub const SNAPSHOT_MANIFEST_BYTES_MAX: usize = 128 << 20;
+
+/// Snapshots that are kept: where the newest cannot be read, the one before can.
+pub const SNAPSHOTS_KEPT: usize = 2;
+/// How often a snapshot is begun, ms; longer where one takes long.
+pub const SNAPSHOT_EVERY_MS: u64 = 60_000;
+/// Blocks of a snapshot that wait for the disk, of half a MiB each, a partition.
+pub const SNAPSHOT_BLOCKS_QUEUED_MAX: usize = 4;
+/// Bytes that a partition puts aside for a snapshot before its pings wait for the disk.
+pub const SNAPSHOT_DEBT_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a match log that recovery reads at a time.
+pub const RECOVERY_READ_BYTES: usize = 4 << 20;
