@@ -12,9 +12,18 @@ pub mod desk;
 pub mod domain;
 pub mod engine;
 pub mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod geo;
+pub mod http;
 pub mod limits;
+pub(crate) mod planted;
 pub mod quic;
 pub mod runtime;
 pub mod store;
+mod sync;
+pub mod telemetry;
 pub mod wire;
+
+#[cfg(test)]
+mod simulation;

@@ -53,7 +53,7 @@ pub const REPORTS_MAX: usize = 1_000;
 pub const REPORTS_TOTAL_MAX: usize = 20_000;
 
 /// A journal smaller than this is never compacted, bytes: reading it takes a blink.
-pub const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+pub const JOURNAL_BYTES_MIN: u64 = 128 << 20;
 /// A journal is compacted where it is so many times what still counts in it; each byte that counts
 /// is then written again once for at least three that do not.
 pub const JOURNAL_GARBAGE_FACTOR: u64 = 4;
@@ -65,9 +65,18 @@ pub const JOURNAL_POLICY_BYTES_MAX: usize = 16 * STAGES_MAX + 256;
 /// Bytes of records that wait for the journal's disk: some dozen of the largest alerts. A further
 /// one is refused.
 pub const JOURNAL_WAITING_BYTES_MAX: usize = 64 << 20;
+/// Length of a segment of the action journal, bytes: a group and then some. One in use and a spare one are
+/// reserved from the first start on.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 32 << 20;
+/// How much of the journal is read at once at a start, bytes.
+pub const JOURNAL_READ_BYTES: usize = 1 << 20;
 /// Longest reason of a rejected report that the journal keeps, bytes. A longer one is cut.
 pub const REPORT_REASON_BYTES_MAX: usize = 1_024;
 
+const _: () =
+    assert!(JOURNAL_BYTES_MIN > 3 * JOURNAL_SEGMENT_BYTES, "reserved segments alone are no garbage");
+const _: () = assert!(JOURNAL_SEGMENT_BYTES > 2 * LOG_GROUP_BYTES_MAX as u64, "half of one takes a group");
+const _: () = assert!(LOG_RECORD_BYTES_MAX > CONTROL_BYTES_MAX, "the largest journal record fits its log");
 const _: () = assert!(JOURNAL_GARBAGE_FACTOR > 1, "else a compacted journal is compacted again");
 const _: () =
     assert!(JOURNAL_WAITING_BYTES_MAX > 8 * ALERT_JSON_BYTES_MAX, "several alerts may wait together");
@@ -245,6 +254,32 @@ const _: () = assert!(UNAPPLIED_PINGS_MAX as usize >= PING_BATCH_PINGS_MAX, "the
 const _: () = assert!(UNAPPLIED_PINGS_MAX <= PINGS_QUEUED_MAX, "one session cannot fill the queues twice");
 const _: () = assert!(KEEP_ALIVE_MS * 2 < CONNECTION_IDLE_MS_MAX as u64, "two lost signs of life do no harm");
 const _: () = assert!(CONNECTIONS_PER_IDENTITY_MAX < CONNECTIONS_MAX, "others find room");
+
+/// Most HTTP connections. A further one waits to be accepted.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+/// Most headers of an HTTP request. More: 431.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Most bytes of an HTTP request's line and headers. More: 431.
+pub const HTTP_HEADER_BYTES_MAX: usize = 16 << 10;
+/// Largest body of an HTTP request, bytes. Nothing that is served now takes one. More: 413.
+pub const HTTP_BODY_BYTES_MAX: u64 = 64 << 10;
+/// How long an HTTP request's headers may take, and how long a connection may be idle, ms: longer
+/// than the minute that scrapers leave at most between two requests.
+pub const HTTP_HEADERS_MS_MAX: u64 = 75_000;
+/// How long an HTTP request may take to be answered, ms. Longer: 503.
+pub const HTTP_ANSWER_MS_MAX: u64 = 10_000;
+/// How long an HTTP connection may live, ms; then it ends after its request, or is cut off. So a
+/// peer that does not read cannot hold its place.
+pub const HTTP_CONNECTION_MS_MAX: u64 = 600_000;
+/// How long a shutdown waits for HTTP requests under way, ms.
+pub const HTTP_SHUTDOWN_MS_MAX: u64 = 1_000;
+
+/// Most alerts whose first match is awaited for a histogram. Beyond it the one that has waited
+/// longest is not timed.
+pub const FIRST_MATCHES_AWAITED_MAX: usize = 1_024;
+/// Appends of a match log whose times are kept for a histogram, the newest: beyond it a match's way
+/// to a partner is not timed.
+pub const MATCH_TIMES_KEPT: usize = 256;
 
 /// How long a follower waits before it connects again, ms; each try doubles it.
 pub const RECONNECT_MS_FIRST: u64 = 250;

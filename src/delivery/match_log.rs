@@ -6,7 +6,8 @@
 //! the log is full its oldest chunk goes, whole.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -14,8 +15,12 @@ use tokio::sync::watch;
 use crate::domain::{AlertNo, Offset};
 use crate::limits::{
     MATCH_CHUNK, MATCH_CHUNK_AT_ONCE, MATCH_CHUNK_COST, MATCH_COLUMNS_BYTES_MAX, MATCH_LOGS_BYTES_MAX,
+    MATCH_TIMES_KEPT,
 };
+use crate::planted::{self, Defect};
 use crate::runtime::Output;
+use crate::sync::{Mutex, MutexGuard};
+use crate::telemetry::LogView;
 use crate::wire::{ColumnsBuilder, Header, MatchColumns};
 
 /// Why a reader cannot start at an offset: it is before what is held or past the end.
@@ -70,13 +75,13 @@ pub struct MatchLog {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Bounds {
+pub(super) struct Bounds {
     /// Most bytes of all sealed chunks together.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Most matches of a chunk.
-    chunk: usize,
+    pub(super) chunk: usize,
     /// An append of so many becomes chunks at once.
-    at_once: usize,
+    pub(super) at_once: usize,
 }
 
 struct Held {
@@ -88,11 +93,22 @@ struct Held {
     open: ColumnsBuilder,
     /// The offset of the oldest match held.
     earliest: Offset,
+    /// The first offsets of the newest appends, and when they came.
+    times: VecDeque<(Offset, Instant)>,
 }
 
 impl Held {
     fn end(&self) -> Offset {
         Offset(self.open.first().0 + self.open.len() as u64)
+    }
+
+    /// What is appended next comes now.
+    fn note_time(&mut self) {
+        if self.times.len() >= MATCH_TIMES_KEPT {
+            self.times.pop_front();
+        }
+        let end = self.end();
+        self.times.push_back((end, Instant::now()));
     }
 
     fn seal_open(&mut self) {
@@ -122,16 +138,32 @@ impl MatchLog {
         MATCH_LOGS_BYTES_MAX / logs.max(1)
     }
 
-    fn with_bounds(bounds: Bounds) -> Self {
-        let held =
-            Held { sealed: VecDeque::new(), bytes: 0, open: ColumnsBuilder::default(), earliest: Offset(0) };
+    pub(super) fn with_bounds(bounds: Bounds) -> Self {
+        let held = Held {
+            sealed: VecDeque::new(),
+            bytes: 0,
+            open: ColumnsBuilder::default(),
+            earliest: Offset(0),
+            times: VecDeque::with_capacity(MATCH_TIMES_KEPT),
+        };
         Self { held: Mutex::new(held), end: watch::Sender::new(0), bounds }
+    }
+
+    /// Starts an empty log at an offset: what is before it is on the disk.
+    pub fn start_at(&self, first: Offset) {
+        let first = Offset(first.0 + u64::from(planted::on(Defect::LogStartsLate)));
+        let mut held = self.lock();
+        held.open.restart(first);
+        held.earliest = first;
+        drop(held);
+        self.end.send_replace(first.0);
     }
 
     /// Appends matches; the oldest chunks go where the log is full.
     pub fn append(&self, found: &Output) {
         let ready = if found.len() < self.bounds.at_once { Vec::new() } else { self.chunks_of(found) };
         let mut held = self.lock();
+        held.note_time();
         if ready.is_empty() {
             if held.open.len() + found.len() > self.bounds.chunk {
                 held.seal_open();
@@ -193,6 +225,20 @@ impl MatchLog {
         chunks
     }
 
+    /// When the match at an offset was appended; `None` where that is forgotten or yet to come.
+    pub fn appended_at(&self, offset: Offset) -> Option<Instant> {
+        let held = self.lock();
+        let after = held.times.partition_point(|(first, _)| *first <= offset);
+        let (_, at) = held.times.get(after.checked_sub(1)?)?;
+        (offset < held.end()).then_some(*at)
+    }
+
+    /// How it stands, for whoever watches.
+    pub fn view(&self) -> LogView {
+        let held = self.lock();
+        LogView { earliest: held.earliest.0, end: held.end().0, bytes: held.bytes as u64 }
+    }
+
     /// The oldest offset held; equal to `end` where nothing is.
     pub fn earliest(&self) -> Offset {
         self.lock().earliest
@@ -216,6 +262,7 @@ impl MatchLog {
         }
         let mut tail = ColumnsBuilder::default();
         if from >= held.open.first() {
+            let from = if planted::on(Defect::ReadsFromChunk) { held.open.first() } else { from };
             held.open.tail_into(from, &mut tail);
             drop(held);
             return Ok(Some(Chunk::of(&tail)));
@@ -244,6 +291,12 @@ impl MatchLog {
         let mut told = self.end.subscribe();
         // The sender is ours, so this ends only by what is waited for.
         let _ = told.wait_for(|end| *end > offset.0).await;
+    }
+
+    /// The end that those who wait were told.
+    #[cfg(test)]
+    pub(super) fn told(&self) -> u64 {
+        *self.end.borrow()
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

@@ -9,6 +9,8 @@ mod alerts;
 mod cursors;
 mod match_log;
 mod patience;
+#[cfg(test)]
+mod schedules;
 mod ticks;
 
 use std::sync::Arc;
@@ -16,11 +18,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::{AlertNo, CursorAt};
 use crate::runtime::{AlertInfo, MatchSink, NamespaceConfig, NamespaceIx, Output};
+use crate::telemetry::{Bound, Telemetry};
 
 use alerts::Alerts;
 pub use cursors::{CursorSink, Cursors};
 pub use match_log::{Chunk, MatchLog, OffsetGone};
-pub use patience::{CutOff, LagLimits, Patience};
+pub use patience::{CutOff, LagLimits, Patience, Standing};
 pub use ticks::{Ticks, TicksHand};
 
 /// All match logs of an engine, and its alerts' versions.
@@ -99,6 +102,23 @@ impl Delivery {
     pub fn cut_offs(&self) -> CutOffs {
         let [matches, age, silent] = [0, 1, 2].map(|nth: usize| self.cut_off[nth].load(Ordering::Relaxed));
         CutOffs { matches, age, silent }
+    }
+
+    /// Shows how full the logs are.
+    pub fn observe(self: &Arc<Self>, telemetry: &Telemetry) {
+        let logs = Arc::downgrade(self);
+        telemetry.watch_logs(move |namespace| {
+            let view = logs.upgrade().and_then(|all| all.logs.get(namespace).map(MatchLog::view));
+            view.unwrap_or_default()
+        });
+        let cursors = Arc::downgrade(self);
+        telemetry
+            .bounds
+            .watch(Bound::Cursors, move || cursors.upgrade().map_or(0, |all| all.cursors.len() as u64));
+        let versions = Arc::downgrade(self);
+        telemetry.bounds.watch(Bound::AlertVersionBytes, move || {
+            versions.upgrade().map_or(0, |all| all.alerts.bytes() as u64)
+        });
     }
 
     /// The log of a namespace.

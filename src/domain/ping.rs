@@ -75,14 +75,14 @@ impl PingCounts {
         self.rejected[reason as usize] += 1;
     }
 
-    /// All rejected pings.
+    /// All rejected pings; held at the largest number, since a server may claim any.
     pub fn rejected_total(&self) -> u64 {
-        self.rejected.iter().sum()
+        self.rejected.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// All pings counted.
+    /// All pings counted; held at the largest number.
     pub fn total(&self) -> u64 {
-        self.accepted + self.stale + self.rejected_total()
+        self.accepted.saturating_add(self.stale).saturating_add(self.rejected_total())
     }
 }
 
@@ -175,6 +175,12 @@ mod tests {
         }
         assert!(PingRow::write(&ping(32_768, 0), base).is_none());
         assert!(PingRow::write(&ping(-1, 0), base).is_none());
+    }
+
+    #[test]
+    fn counts_that_a_server_makes_up_do_not_overflow() {
+        let counts = PingCounts { accepted: u64::MAX, stale: 1, rejected: [u64::MAX; 6] };
+        assert_eq!((counts.rejected_total(), counts.total()), (u64::MAX, u64::MAX));
     }
 
     #[test]

@@ -71,7 +71,9 @@ impl EventTime {
 /// RFC 3339 in UTC with three decimals, as match lines carry it.
 impl fmt::Display for EventTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Timestamp::from_millisecond(self.0) {
+        // `from_millisecond` does not take the last second that there is.
+        let (seconds, ms) = (self.0.div_euclid(1_000), self.0.rem_euclid(1_000));
+        match Timestamp::new(seconds, ms as i32 * 1_000_000) {
             Ok(at) => write!(f, "{at:.3}"),
             Err(_) => write!(f, "{} ms", self.0),
         }
@@ -151,6 +153,17 @@ mod tests {
         for bad in ["", "-", "yesterday", "2026-05-15", "99999999999999999999", "253402300800000"] {
             assert!(EventTime::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    /// A time that is taken is written as one that is taken: else a stored alert could not be read.
+    #[test]
+    fn the_first_and_last_times_are_read_back() {
+        for ms in [*RANGE_MS.start(), *RANGE_MS.end(), *RANGE_MS.end() - 999] {
+            let at = EventTime::from_unix_ms(ms).unwrap();
+            assert_eq!(EventTime::from_rfc3339(&at.to_string()), Ok(at), "{at}");
+        }
+        assert!(EventTime::from_unix_ms(RANGE_MS.start() - 1).is_err());
+        assert!(EventTime::from_unix_ms(RANGE_MS.end() + 1).is_err());
     }
 
     #[test]

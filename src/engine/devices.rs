@@ -116,6 +116,11 @@ impl Devices {
         spilled.then(|| self.spilled.get(&row.device).copied().unwrap_or(SetId::EMPTY))
     }
 
+    /// Prepares to grow, one step at a time.
+    pub(super) fn touch_ahead(&mut self) {
+        let _took_time = self.rows.touch_ahead() || self.index.touch_ahead();
+    }
+
     /// Whether any device's set is kept by device.
     pub(super) fn any_spilled(&self) -> bool {
         !self.spilled.is_empty()

@@ -10,6 +10,7 @@
 
 mod blocks;
 mod cells;
+mod chunked;
 mod devices;
 mod index;
 mod lists;
@@ -20,7 +21,7 @@ mod pings;
 mod recover;
 mod restore;
 mod rows;
-mod saving;
+pub(crate) mod saving;
 mod scan;
 mod sets;
 mod snapshot;

@@ -84,6 +84,16 @@ impl Output {
         self.runs().flat_map(|(run, devices)| devices.iter().map(|device| (run.key, run.head.of(*device))))
     }
 
+    /// A copy of those matches that `keep` wants.
+    pub fn filtered(&self, mut keep: impl FnMut(&MatchHead, DeviceId) -> bool) -> Self {
+        let mut kept = Self::default();
+        for (run, devices) in self.runs() {
+            kept.open_run(run.key, &run.head);
+            kept.devices.extend(devices.iter().filter(|device| keep(&run.head, **device)));
+        }
+        kept
+    }
+
     /// What is pushed to [`devices_mut`](Self::devices_mut) from here on has this event and head.
     #[inline]
     pub(super) fn open_run(&mut self, key: EventKey, head: &MatchHead) {

@@ -162,6 +162,8 @@ impl PageNo {
     }
 }
 
+/// Rows for which memory is touched ahead: some batches of arrivals.
+const AHEAD_ROWS: usize = 40_000;
 /// Marks a page that belongs to no bucket.
 const FREE: u32 = u32::MAX;
 /// Rows are numbered in 32 bits, and the highest number is no row.
@@ -297,6 +299,11 @@ impl Rows {
         self.owners[page.0 as usize] = FREE;
         self.free.push(page.0);
         self.free_count += 1;
+    }
+
+    /// Prepares to grow; says whether that took time.
+    pub(super) fn touch_ahead(&mut self) -> bool {
+        self.rows.touch_ahead(self.rows.len() + AHEAD_ROWS)
     }
 
     /// Free pages below the end.

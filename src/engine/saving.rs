@@ -226,7 +226,7 @@ impl Devices {
 
 /// Defects that tests plant, to see that they find them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Defect {
+pub(crate) enum Defect {
     /// The short way of a ping changes a row that was not saved.
     ShortWay,
     /// So does the long way, where the device stays in its bucket.
@@ -255,7 +255,7 @@ pub(super) enum Defect {
 
 #[cfg(test)]
 impl Defect {
-    pub(super) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::ShortWay,
         Self::LongWay,
         Self::Leaves,
@@ -273,7 +273,7 @@ impl Defect {
 
 #[cfg(test)]
 thread_local! {
-    pub(super) static PLANTED: std::cell::Cell<Option<Defect>> = const { std::cell::Cell::new(None) };
+    pub(crate) static PLANTED: std::cell::Cell<Option<Defect>> = const { std::cell::Cell::new(None) };
 }
 
 /// Whether a defect is planted: never outside of tests.

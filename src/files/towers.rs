@@ -76,6 +76,11 @@ impl Towers {
         self.0.get(&key).copied()
     }
 
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (TowerKey, Tower)> {
+        self.0.iter().map(|(key, tower)| (*key, *tower))
+    }
+
     /// How many towers.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -5,6 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::domain::EventTime;
 
+/// The server's time, as drivers ask for it; a simulation sets its own.
+pub(crate) trait Clock: Send + Sync {
+    /// Milliseconds since the Unix epoch; never before a time that was given earlier.
+    fn now(&self) -> EventTime;
+}
+
 /// The wall clock, which never goes back within one process.
 #[derive(Debug)]
 pub(super) struct WallClock {
@@ -17,10 +23,10 @@ impl Default for WallClock {
     }
 }
 
-impl WallClock {
+impl Clock for WallClock {
     /// Milliseconds since the Unix epoch; where the system's clock was set back, the newest time
     /// that was given before.
-    pub(super) fn now(&self) -> EventTime {
+    fn now(&self) -> EventTime {
         let now = match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
             Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),

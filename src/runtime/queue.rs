@@ -4,8 +4,9 @@
 //! of batches is bounded by [`PINGS_QUEUED_MAX`] in pings and, since each takes at least
 //! [`BATCH_QUEUE_COST_MIN`], in number. Orders have a queue of their own that is read first.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -15,6 +16,7 @@ use crate::domain::{DeviceId, EventTime, PartSpec, PingCounts, PingRow, Uncertai
 use crate::engine::Order;
 use crate::geo::PreparedArea;
 use crate::limits::{BATCH_QUEUE_COST_MIN, ORDERS_QUEUED_MAX, PINGS_QUEUED_MAX};
+use crate::sync::{AtomicU64, Mutex};
 use crate::wire::PingBatch;
 
 /// What a partition's thread is asked to do.
@@ -63,6 +65,8 @@ pub(super) struct BatchTask {
 /// and gives its room back.
 pub(super) struct Ticket {
     number: u64,
+    /// When the batch came.
+    received: Instant,
     /// Parts not yet applied, and one more until all are sent.
     left: AtomicU64,
     counts: Mutex<PingCounts>,
@@ -73,11 +77,13 @@ pub(super) struct Ticket {
 impl Ticket {
     pub(super) fn new(
         number: u64,
+        received: Instant,
         applied: mpsc::UnboundedSender<Applied>,
         permit: OwnedSemaphorePermit,
     ) -> Arc<Self> {
         Arc::new(Self {
             number,
+            received,
             left: AtomicU64::new(1),
             counts: Mutex::new(PingCounts::default()),
             applied,
@@ -91,23 +97,25 @@ impl Ticket {
         Arc::clone(self)
     }
 
-    /// A partition has applied its part.
-    pub(super) fn part_applied(&self, counts: &PingCounts) {
+    /// A partition has applied its part. Where that was the last: how long the batch took.
+    pub(super) fn part_applied(&self, counts: &PingCounts) -> Option<Duration> {
         lock(&self.counts).add(counts);
-        self.finish_one();
+        self.finish_one()
     }
 
-    /// No more parts follow.
-    pub(super) fn all_sent(&self) {
-        self.finish_one();
+    /// No more parts follow. Where all are applied: how long the batch took.
+    pub(super) fn all_sent(&self) -> Option<Duration> {
+        self.finish_one()
     }
 
-    fn finish_one(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            drop(lock(&self.permit).take());
-            // A session that is gone wants no report.
-            let _ = self.applied.send(Applied { number: self.number, counts: *lock(&self.counts) });
+    fn finish_one(&self) -> Option<Duration> {
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return None;
         }
+        drop(lock(&self.permit).take());
+        // A session that is gone wants no report.
+        let _ = self.applied.send(Applied { number: self.number, counts: *lock(&self.counts) });
+        Some(self.received.elapsed())
     }
 }
 
@@ -166,12 +174,11 @@ impl Queues {
         namespace: NamespaceIx,
         base: EventTime,
         rows: &[PingRow],
-        ticket: Arc<Ticket>,
+        ticket: &Arc<Ticket>,
     ) {
         let mut split = Split::new(self.partitions, rows.len());
         rows.iter().for_each(|row| split.add(row, None));
-        self.send_split(&mut split, namespace, base, &ticket);
-        ticket.all_sent();
+        self.send_split(&mut split, namespace, base, ticket);
     }
 
     /// Queues a whole batch for the partition that it is for.
@@ -220,6 +227,17 @@ impl Queues {
     pub(super) fn close(&self) {
         self.room.close();
         lock(&self.senders).take();
+    }
+
+    /// Pings that wait or are being applied, as they count against their bound.
+    pub(super) fn pings_queued(&self) -> u64 {
+        (PINGS_QUEUED_MAX as usize).saturating_sub(self.room.available_permits()) as u64
+    }
+
+    /// Orders and previews that wait for the partition where most do.
+    pub(super) fn orders_queued(&self) -> u64 {
+        let most = |senders: Arc<Senders>| senders.urgent.iter().map(Sender::len).max();
+        self.senders().and_then(most).unwrap_or(0) as u64
     }
 
     pub(super) fn partitions(&self) -> u32 {

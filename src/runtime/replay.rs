@@ -2,7 +2,7 @@
 //! matches in the one order that does not depend on partitions, threads or machine.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::{
     ActionSource, AlertInfo, ClockMode, EventKey, IngestSession, MatchSink, NamespaceConfig, NamespaceIx,
@@ -10,6 +10,7 @@ use super::{
 };
 use crate::domain::{AlertNo, EventTime, Match, Ping, PingCounts, PingRow};
 use crate::limits::{REPLAY_BATCH_PINGS, REPLAY_EPOCH_PINGS};
+use crate::sync::Mutex;
 
 /// What to replay, and how.
 pub struct Replay<'a> {

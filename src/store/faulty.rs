@@ -30,6 +30,8 @@ pub(crate) struct Faults {
     pub(crate) failed_sync: u32,
     /// A folder's sync is said to be done, but its renames do not last.
     pub(crate) lost_rename: u32,
+    /// How many torn and misdirected writes there may be in all; `None` for no bound.
+    pub(crate) lies_max: Option<u64>,
     /// Bytes that all files together may have.
     pub(crate) full_at: Option<u64>,
 }
@@ -583,12 +585,14 @@ impl DiskFile for FaultyFile {
             world.counts.write_errors += u64::from(fails);
             return Err(refused(&self.name, "the write failed"));
         }
-        if world.chance.million(world.faults.misdirected) {
+        let lies = world.counts.misdirected + world.counts.torn_writes;
+        let may_lie = world.faults.lies_max.is_none_or(|max| lies < max);
+        if may_lie && world.chance.million(world.faults.misdirected) {
             world.counts.misdirected += 1;
             world.misdirect(self.inode, bytes);
             return Ok(());
         }
-        if world.chance.million(world.faults.torn_write) {
+        if may_lie && world.chance.million(world.faults.torn_write) {
             world.counts.torn_writes += 1;
             let cut = world.chance.below(bytes.len() as u64 + 1) as usize / 512 * 512;
             world.write(self.inode, offset as usize, &bytes[..cut]);

@@ -15,7 +15,7 @@ use std::sync::{Arc, RwLock};
 use super::frame::{FrameHead, HEAD, Mark, Position, SEAL, SEAL_BYTES, SECTOR, SegmentHead, write_seal};
 use super::planted::{Plant, on};
 use super::reader::{LogReader, ReadState, Segment, Shared};
-use super::recover::{self, Found, OpenReport, path_of};
+use super::recover::{self, Found, OpenReport, Unsealed, path_of};
 use super::{Disk, DiskFile, StoreError};
 use crate::limits::{LOG_GROUP_BYTES_MAX, LOG_INDEX_BYTES, LOG_RECORD_BYTES_MAX, LOG_SEGMENT_BYTES};
 
@@ -58,6 +58,13 @@ struct Active {
     /// The number of its first record.
     first: u64,
     before: Option<Position>,
+}
+
+impl Active {
+    fn head(&self, id: u64) -> SegmentHead {
+        let Self { segment, first, before, size: bytes, .. } = *self;
+        SegmentHead { id, segment, first, before, bytes }
+    }
 }
 
 /// The writer of a log.
@@ -104,12 +111,12 @@ impl SegmentedLog {
         let room = (SECTOR * 2 + options.group_bytes_max) as u64;
         options.segment_bytes = options.segment_bytes.max(room).next_multiple_of(SECTOR as u64);
         disk.make_folder(folder)?;
-        let Found { id, chain, sealed, tail, report, dead, copied, next_segment } =
+        let Found { id, chain, sealed, tail, report, blank, superseded, next_segment } =
             recover::find(&*disk, folder, &options)?;
-        for path in &dead {
+        for path in &blank {
             disk.remove(path)?;
         }
-        if !dead.is_empty() {
+        if !blank.is_empty() {
             disk.sync_folder(folder)?;
         }
 
@@ -146,20 +153,16 @@ impl SegmentedLog {
             index: Vec::new(),
             poison: None,
         };
-        for record in &tail {
-            if !log.fits(record.payload.len()) {
-                log.write_group()?;
-            }
-            log.append(record.kind, record.first, record.next, &[&record.payload])?;
+        if tail.is_empty() {
+            log.write_group()?;
+            log.sync_written()?;
+        } else {
+            log.copy_tail(&tail)?;
         }
-        log.write_group()?;
-        log.sync_written()?;
-        log.write_group()?;
-        log.sync_written()?;
-        for path in &copied {
+        for path in &superseded {
             log.disk.remove(path)?;
         }
-        if !copied.is_empty() {
+        if !superseded.is_empty() {
             log.disk.sync_folder(folder)?;
         }
         if let Some((file, end)) = last
@@ -329,6 +332,27 @@ impl SegmentedLog {
         }
     }
 
+    /// Writes what no seal names to the new segment. The head comes once that is synced: until then the old segment
+    /// counts, so that a crash in here loses nothing. A seal that names the copy comes once the head is synced:
+    /// behind a blank head it would look like damage.
+    fn copy_tail(&mut self, tail: &[Unsealed]) -> Result<(), StoreError> {
+        self.active.at = SECTOR as u64;
+        for record in tail {
+            if !self.fits(record.payload.len()) {
+                self.write_group()?;
+            }
+            self.append(record.kind, record.first, record.next, &[&record.payload])?;
+        }
+        self.write_group()?;
+        self.sync_written()?;
+        let mut sector = vec![0; SECTOR];
+        self.active.head(self.shared.id).write(&mut sector);
+        self.active.file.write_at(0, &sector)?;
+        self.active.file.sync()?;
+        self.write_group()?;
+        self.sync_written()
+    }
+
     fn alive(&self) -> Result<(), StoreError> {
         match &self.poison {
             None => Ok(()),
@@ -397,8 +421,7 @@ impl SegmentedLog {
         let at = active.at.max(SECTOR as u64);
         let (id, segment) = (self.shared.id, active.segment);
         if head {
-            let (first, before, bytes) = (active.first, active.before, active.size);
-            SegmentHead { id, segment, first, before, bytes }.write(&mut self.group);
+            active.head(id).write(&mut self.group);
         }
         write_seal(&mut self.group[SECTOR..], id, self.written.number, self.synced);
         let mut frame = SECTOR;

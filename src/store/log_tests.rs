@@ -41,6 +41,8 @@ struct Seen {
     cut_opens: u64,
     lost_unseen: u64,
     records: u64,
+    misdirected: u64,
+    torn_writes: u64,
 }
 
 impl Seen {
@@ -57,6 +59,8 @@ impl Seen {
             (&mut self.cut_opens, other.cut_opens),
             (&mut self.lost_unseen, other.lost_unseen),
             (&mut self.records, other.records),
+            (&mut self.misdirected, other.misdirected),
+            (&mut self.torn_writes, other.torn_writes),
         ];
         pairs.into_iter().for_each(|(sum, more)| *sum += more);
     }
@@ -71,6 +75,8 @@ struct Run {
     records: Vec<Record>,
     /// All below was visible once.
     shown: u64,
+    /// All below was synced once, as the log said.
+    synced: u64,
     /// All below may have been removed.
     trimmed: u64,
     seen: Seen,
@@ -100,8 +106,9 @@ impl Run {
             verify_from: 0,
         };
         let disk = FaultyDisk::new(seed);
-        let (shown, trimmed) = (options.first, options.first);
-        Self { world, disk, chance, options, records: Vec::new(), shown, trimmed, seen: Seen::default() }
+        let (shown, synced, trimmed) = (options.first, options.first, options.first);
+        let (records, seen) = (Vec::new(), Seen::default());
+        Self { world, disk, chance, options, records, shown, synced, trimmed, seen }
     }
 
     fn end(&self) -> u64 {
@@ -116,32 +123,20 @@ impl Run {
                     faults.failed_sync = 20_000;
                     faults.write_error = 20_000;
                 }
-                if self.chance.percent(30) {
-                    faults.full_at = Some(self.disk.used() + self.options.segment_bytes * 3);
+                if self.chance.percent(40) {
+                    let segments = 1 + self.chance.below(3);
+                    faults.full_at = Some(self.disk.used() + self.options.segment_bytes * segments);
                 }
             }
             World::Lying => {
-                let counts = self.disk.counts();
-                if counts.misdirected + counts.torn_writes == 0 {
-                    let which = if self.chance.percent(60) {
-                        &mut faults.misdirected
-                    } else {
-                        &mut faults.torn_write
-                    };
-                    *which = 40_000;
-                }
+                // One a run: two may hide each other.
+                faults.lies_max = Some(1);
+                let torn = self.chance.percent(40);
+                *if torn { &mut faults.torn_write } else { &mut faults.misdirected } = 40_000;
             }
             World::Flipping => {}
         }
         self.disk.set_faults(faults);
-    }
-
-    /// A lie a run: two may hide each other.
-    fn lied(&mut self) {
-        let counts = self.disk.counts();
-        if self.world == World::Lying && counts.misdirected + counts.torn_writes > 0 {
-            self.disk.set_faults(Faults::default());
-        }
     }
 
     fn restart(&mut self) {
@@ -172,7 +167,6 @@ impl Run {
             self.seen.opens += 1;
             match SegmentedLog::open(Arc::new(self.disk.clone()), "log", self.options) {
                 Ok((log, report)) => {
-                    self.lied();
                     self.disk.set_fuse(self.chance.percent(40).then(|| self.chance.below(60)));
                     self.opened(&log, &report)?;
                     return Ok(log);
@@ -186,7 +180,6 @@ impl Run {
                 }
                 Err(error) if attempt > 8 => return wrong(format!("it never opens: {error}")),
                 Err(_) => {
-                    self.lied();
                     self.seen.cut_opens += 1;
                     self.restart();
                 }
@@ -202,6 +195,11 @@ impl Run {
         if next < self.shown {
             return wrong(format!("{} was shown, but the log ends at {next}", self.shown));
         }
+        // More than is promised, but so it is as long as the disk is honest.
+        if self.world == World::Honest && next < self.synced {
+            return wrong(format!("{} was synced, but the log ends at {next}", self.synced));
+        }
+        self.synced = next;
         if log.visible() != next {
             return wrong("not all that was found is visible");
         }
@@ -297,8 +295,8 @@ impl Run {
                 Ok(())
             }
         };
-        self.lied();
         self.shown = self.shown.max(log.visible());
+        self.synced = self.synced.max(log.synced());
         match done {
             Ok(()) => Ok(true),
             Err(error) if error.is_full() => {
@@ -309,7 +307,7 @@ impl Run {
                         self.records.pop();
                     }
                 }
-                if self.chance.percent(30) {
+                if self.chance.percent(60) {
                     self.disk.set_faults(Faults::default());
                 }
                 Ok(true)
@@ -347,7 +345,10 @@ impl Run {
 
 fn run(seed: u64, world: World) -> Result<Seen, String> {
     let mut run = Run::new(seed, world);
-    match run.go() {
+    let end = run.go();
+    let counts = run.disk.counts();
+    (run.seen.misdirected, run.seen.torn_writes) = (counts.misdirected, counts.torn_writes);
+    match end {
         Ok(()) | Err(Stop::Damage) => Ok(run.seen),
         Err(Stop::Wrong(why)) => Err(why),
     }
@@ -355,7 +356,8 @@ fn run(seed: u64, world: World) -> Result<Seen, String> {
 
 fn all(world: World, seeds: u64) -> Seen {
     let mut seen = Seen::default();
-    for seed in 0..seeds {
+    let first: u64 = std::env::var("STORE_FIRST").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    for seed in first..first + seeds {
         match run(seed, world) {
             Ok(more) => seen.add(&more),
             Err(why) => panic!("seed {seed} in a {world:?} world: {why}"),
@@ -365,7 +367,7 @@ fn all(world: World, seeds: u64) -> Seen {
     seen
 }
 
-/// Seeds of each world; `STORE_SEEDS` makes it a long run.
+/// Seeds of each world; `STORE_SEEDS` makes it a long run, from `STORE_FIRST` on.
 fn seeds() -> u64 {
     std::env::var("STORE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }
@@ -381,6 +383,7 @@ fn what_was_shown_is_never_lost_in_an_honest_world() {
 fn a_lying_disk_is_found_out_and_never_believed() {
     let seen = all(World::Lying, seeds());
     assert!(seen.damaged_open > 0 && seen.damaged_read > 0, "{seen:?}");
+    assert!(seen.misdirected > 0 && seen.torn_writes > 0, "{seen:?}");
 }
 
 #[test]
@@ -406,9 +409,11 @@ fn planted_defects_are_found() {
         Plant::TrimsNewestFirst,
         Plant::FullCounts,
     ] {
-        let found = planted::with(Some(plant), || {
-            (0..4_000).find_map(|seed| {
-                worlds.iter().find_map(|world| Some((seed, *world, run(seed, *world).err()?)))
+        let found = (0..4_000).find_map(|seed| {
+            worlds.iter().find_map(|world| {
+                let why = planted::with(Some(plant), || run(seed, *world)).err()?;
+                assert!(run(seed, *world).is_ok(), "seed {seed} fails without a defect");
+                Some((seed, *world, why))
             })
         });
         match found {

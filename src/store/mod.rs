@@ -42,7 +42,7 @@ mod frame;
 mod log;
 #[cfg(test)]
 mod log_tests;
-mod planted;
+pub(crate) mod planted;
 mod reader;
 mod real;
 mod recover;

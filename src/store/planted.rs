@@ -2,7 +2,7 @@
 
 /// A defect of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plant {
+pub(crate) enum Plant {
     /// What no seal names is shown where it lies, without a copy that is synced.
     NoTailCopy,
     /// The folder is not synced after a segment is made.
@@ -50,9 +50,29 @@ pub(super) const fn on(_: Plant) -> bool {
 
 /// Runs `work` with the defect.
 #[cfg(test)]
-pub(super) fn with<T>(plant: Option<Plant>, work: impl FnOnce() -> T) -> T {
+pub(crate) fn with<T>(plant: Option<Plant>, work: impl FnOnce() -> T) -> T {
     PLANTED.set(plant);
     let done = work();
     PLANTED.set(None);
     done
+}
+
+#[cfg(test)]
+impl Plant {
+    /// All of them.
+    pub(crate) const ALL: &[Self] = &[
+        Self::NoTailCopy,
+        Self::NoFolderSync,
+        Self::SkipsUnreadable,
+        Self::NoCheckOnRead,
+        Self::NoCheckOnOpen,
+        Self::SharesSector,
+        Self::VisibleTooEarly,
+        Self::IgnoresFailedSync,
+        Self::NoLookBehind,
+        Self::NoPosition,
+        Self::ForgetsEnd,
+        Self::TrimsNewestFirst,
+        Self::FullCounts,
+    ];
 }

@@ -67,10 +67,11 @@ pub(super) struct Found {
     pub(super) sealed: Mark,
     pub(super) tail: Vec<Unsealed>,
     pub(super) report: OpenReport,
-    /// Files that hold nothing that counts.
-    pub(super) dead: Vec<String>,
-    /// Files to be removed once the tail was copied.
-    pub(super) copied: Vec<String>,
+    /// Later files that hold nothing that counts: they may go at once, and make room.
+    pub(super) blank: Vec<String>,
+    /// Files to be removed once the new segment is synced. Until then what made them superfluous may be a head
+    /// that was read from memory and does not last.
+    pub(super) superseded: Vec<String>,
     /// A number above that of every file.
     pub(super) next_segment: u64,
 }
@@ -168,11 +169,17 @@ pub(super) fn find(disk: &dyn Disk, folder: &str, options: &LogOptions) -> Resul
     let stop = Position { segment: newest.link.head.segment, offset: newest.stop };
     let mut torn = torn_in(&newest.link, newest.stop, newest.why, &bytes);
     if !on(Plant::NoLookBehind) {
-        let strays = stray_seals(&bytes, newest.stop, stop.segment, Some(id));
+        // From the sector before, too: what was misdirected may begin in the blank end of a group.
+        let from = newest.stop.saturating_sub(1) / SECTOR as u64 * SECTOR as u64;
+        let strays = stray_seals(&bytes, from, stop.segment, Some(id));
         judge(&strays, newest.link.file.name(), &newest, stop)?;
         for (number, (file, _)) in files.0.range(stop.segment + 1..) {
             read_whole(&**file, &mut bytes)?;
-            judge(&stray_seals(&bytes, 0, *number, Some(id)), file.name(), &newest, stop)?;
+            let mut strays = stray_seals(&bytes, 0, *number, Some(id));
+            // A copy of a tail that was cut short, into a segment with none before it, names its own start.
+            let start = Position { segment: *number, offset: SECTOR as u64 };
+            strays.retain(|stray| !stray.in_place || stray.synced.position != start);
+            judge(&strays, file.name(), &newest, stop)?;
             let blank = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
             if torn.is_none() && blank > 0 {
                 let why = "the segment's head cannot be read";
@@ -186,9 +193,7 @@ pub(super) fn find(disk: &dyn Disk, folder: &str, options: &LogOptions) -> Resul
     let mut kept: Vec<u64> = chain.iter().map(|link| link.head.segment).collect();
     chain.push(newest.link);
     // A segment of which nothing counts goes, so that restarts do not pile up empty ones.
-    let mut copied = Vec::new();
     while let Some(link) = chain.pop_if(|link| link.head.first == sealed.number) {
-        copied.push(link.file.name().to_owned());
         kept.retain(|number| *number != link.head.segment);
         sealed.position = link.head.before.unwrap_or_default();
     }
@@ -197,10 +202,14 @@ pub(super) fn find(disk: &dyn Disk, folder: &str, options: &LogOptions) -> Resul
         link.index.retain(|(number, offset)| *number < sealed.number && *offset < link.end);
         kept.push(link.head.segment);
     }
-    let dead = files.0.iter().filter(|(number, _)| !kept.contains(number));
-    let dead = dead.map(|(_, (file, _))| file.name().to_owned()).filter(|name| !copied.contains(name));
+    let names = files.0.iter().filter(|(number, _)| !kept.contains(number));
+    let names = names.map(|(number, (file, _))| (*number, file.name().to_owned()));
+    let (blank, superseded): (Vec<_>, Vec<_>) = names.partition(|(number, _)| *number > stop.segment);
+    let path = |(_, name)| name;
+    let (blank, superseded) =
+        (blank.into_iter().map(path).collect(), superseded.into_iter().map(path).collect());
     let report = OpenReport { fresh: false, copied: tail.len(), torn };
-    Ok(Found { id, sealed, tail, report, dead: dead.collect(), copied, next_segment, chain })
+    Ok(Found { id, sealed, tail, report, blank, superseded, next_segment, chain })
 }
 
 /// No segment has a head: there never was a log, or all that there was is damaged.
@@ -211,7 +220,8 @@ fn fresh(files: &Files, options: &LogOptions, next_segment: u64) -> Result<Found
         let start = Position { segment: *number, offset: SECTOR as u64 };
         let strays = stray_seals(&bytes, 0, *number, None);
         // The very first group of a log names its own start; it may be left of an open that was cut short.
-        if strays.iter().any(|stray| !stray.in_place || stray.synced.position != start) {
+        let start = Mark { position: start, number: options.first };
+        if strays.iter().any(|stray| !stray.in_place || stray.synced != start) {
             let why = "the segment's head cannot be read, but a log lies behind it";
             return Err(StoreError::damaged(file.name(), 0, why));
         }
@@ -222,8 +232,8 @@ fn fresh(files: &Files, options: &LogOptions, next_segment: u64) -> Result<Found
         sealed: Mark { position: Position::default(), number: options.first },
         tail: Vec::new(),
         report: OpenReport { fresh: true, ..OpenReport::default() },
-        dead: files.0.values().map(|(file, _)| file.name().to_owned()).collect(),
-        copied: Vec::new(),
+        blank: files.0.values().map(|(file, _)| file.name().to_owned()).collect(),
+        superseded: Vec::new(),
         next_segment,
     })
 }
@@ -270,8 +280,9 @@ struct Newest {
     link: Link,
     sealed: Mark,
     tail: Vec<Unsealed>,
-    /// Where the walk ended, and why there.
+    /// Where the walk ended, before which record, and why there.
     stop: u64,
+    number: u64,
     why: &'static str,
 }
 
@@ -322,7 +333,8 @@ fn walk_newest(mut link: Link, bytes: &mut Vec<u8>) -> Result<Newest, StoreError
     });
     let tail = tail.collect();
     stop = stop.min(bytes.len() as u64);
-    Ok(Newest { link, sealed, tail, stop, why })
+    let number = walk.number;
+    Ok(Newest { link, sealed, tail, stop, number, why })
 }
 
 fn torn_in(link: &Link, stop: u64, why: &'static str, bytes: &[u8]) -> Option<TornTail> {
@@ -333,7 +345,7 @@ fn torn_in(link: &Link, stop: u64, why: &'static str, bytes: &[u8]) -> Option<To
 /// Whether what lies behind the end of the walk says that more had been synced.
 fn judge(strays: &[Stray], file: &str, newest: &Newest, stop: Position) -> Result<(), StoreError> {
     for stray in strays {
-        if stray.synced.position > stop {
+        if stray.synced.position > stop || stray.synced.number > newest.number {
             let Stray { offset, .. } = stray;
             let why = format!("{}, but was synced as the seal in {file} at byte {offset} says", newest.why);
             return Err(StoreError::damaged(newest.link.file.name(), newest.stop, why));

@@ -158,7 +158,7 @@ async fn a_shutdown_tells_every_session_and_keeps_what_was_taken() {
     let mut progress = pings.progress();
     progress.wait_for(|progress| progress.applied >= number).await.unwrap();
 
-    let World { server, runtime, pki: _pki } = world;
+    let World { server, runtime, pki: _pki, .. } = world;
     tokio::time::timeout(PATIENCE, server.shutdown()).await.unwrap();
     let why = matches.next().await.unwrap_err();
     assert_eq!(code_of(&why), Some(ErrorCode::ShuttingDown), "{why}");

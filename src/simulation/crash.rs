@@ -1,0 +1,403 @@
+//! The process ends at any moment, and another one starts from what the disk holds.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::actors::actor;
+use super::acts::MINUTE;
+use super::dice::Situation as S;
+use super::disk::{Files, MATCHES, read_all};
+use super::model::{Desk, Order, Rules};
+use super::server::{Ledger, Server, Shard};
+use super::world::World;
+use crate::desk::{NumberedTold, Record, Recovered};
+use crate::domain::{Cause, Offset};
+use crate::engine::{Partition, PartitionConfig, Restorer};
+use crate::runtime::{Driver, Logged, MatchSink, NamespaceIx, Recovery, stand_alerts};
+use crate::store::{Manifest, StoreError};
+use crate::wire::{Header, MatchColumns};
+
+/// An action that is decided again, and what the rules make of it.
+type Again = (NumberedTold, Rc<Order>);
+
+impl World {
+    pub(super) fn crash(&mut self) {
+        self.note_what_is_lost();
+        self.crashing = true;
+        if !self.disk.is_dead() && self.faults && self.dice.one_in(2) {
+            // In the middle of whatever the disk is at.
+            self.disk.set_fuse(Some(self.dice.below(5) as u64));
+            match self.dice.below(3) {
+                0 => self.sync_journal(),
+                1 => self.keeper_steps(),
+                _ => {
+                    let ns = self.dice.below(self.history.len());
+                    self.sync_log(ns);
+                }
+            }
+        }
+        self.crashing = false;
+        if self.ended {
+            return;
+        }
+        if self.disk.is_dead() {
+            self.hit(S::CrashInSync);
+        }
+        self.stop();
+        // An outage, mostly short.
+        let outage = match self.dice.below(8) {
+            0 => self.dice.range(5 * MINUTE, 40 * MINUTE),
+            1 => self.dice.range(MINUTE, 8 * 60 * MINUTE),
+            _ => self.dice.range(0, 20_000),
+        };
+        self.note_outage(outage);
+        self.time += outage;
+        if self.faults && self.dice.one_in(10) {
+            self.off -= self.dice.range(1, 60 * MINUTE);
+            self.hit(S::ClockBackRestart);
+        }
+        self.restart();
+    }
+
+    fn stop(&mut self) {
+        let power = self.dice.one_in(2);
+        self.trace.note("crash", &[i64::from(power)]);
+        if power {
+            self.hit(S::PowerCut);
+            self.disk.power_cut();
+        } else {
+            self.hit(S::Kill);
+            self.disk.crash();
+        }
+    }
+
+    fn note_what_is_lost(&mut self) {
+        let orders: Vec<u64> = self.server.shards.iter().map(|shard| shard.driver.orders()).collect();
+        if orders.iter().any(|one| *one != orders[0]) {
+            self.hit(S::CrashHalfTold);
+        }
+        if self.server.shards.iter().any(|shard| shard.driver.has_work()) {
+            self.hit(S::CrashMidScan);
+        }
+        if !self.server.waiting.is_empty() {
+            self.hit(S::CrashUnconfirmed);
+        }
+        if self.server.keeper.is_some() {
+            self.hit(S::SnapshotMidCrash);
+        }
+        let ends = self.server.files.logs.iter().zip(&self.history);
+        if ends.into_iter().any(|(log, history)| log.visible() < history.matches.len() as u64) {
+            self.hit(S::CrashUnsynced);
+        }
+    }
+
+    fn note_outage(&mut self, outage: i64) {
+        let until = self.server.now() + outage;
+        let mut rules = self.server.shards[0].rules[0].clone();
+        if rules.expires_through(until) {
+            self.hit(S::OutageExpiry);
+        }
+        let mut stages = 0;
+        while let Some(due) = rules.next_stage_at().filter(|due| *due <= until) {
+            rules.stages_through(due);
+            stages += 1;
+        }
+        if stages >= 2 {
+            self.hit(S::OutageTwoStages);
+        }
+    }
+
+    /// Starts processes until one stands.
+    fn restart(&mut self) {
+        for attempt in 0..20 {
+            if self.faults && attempt < 3 && self.dice.one_in(4) {
+                self.disk.set_fuse(Some(self.dice.below(60) as u64));
+            }
+            if attempt > 2 {
+                self.disk.set_faults(Default::default());
+            }
+            match self.start() {
+                Ok(()) => {
+                    self.sources.iter_mut().for_each(|source| source.session = None);
+                    self.partners.iter_mut().for_each(|partner| partner.connection = None);
+                    return;
+                }
+                Err(error) if error.is_damage() => return self.store_error(error),
+                Err(error) if error.is_full() => self.disk.set_faults(Default::default()),
+                Err(_) => self.hit(S::CrashInRecovery),
+            }
+            if self.error.is_some() {
+                return;
+            }
+            self.stop();
+        }
+        self.wrong("it does not start");
+    }
+
+    fn start(&mut self) -> Result<(), StoreError> {
+        let files = Files::open(&self.disk, self.history.len())?;
+        if files.torn > 0 {
+            self.hit(S::TornTail);
+        }
+        if files.copied > 0 {
+            self.hit(S::TailCopied);
+        }
+        for ns in 0..self.history.len() {
+            let end = files.logs[ns].next();
+            if end < self.shown[ns] {
+                self.wrong(format!("offset {} was shown, the log ends at {end}", self.shown[ns]));
+                return Ok(());
+            }
+            let kept = self.history[ns].truncate(end as usize);
+            self.expect(kept);
+        }
+        // Nothing keeps the clock from having been set back meanwhile.
+        let mut server = Server::new(&self.setup, self.time + self.off, files);
+        let (recovered, all) = match self.recover_desk(&server)? {
+            Some(both) => both,
+            None => return Ok(()),
+        };
+        server.desk = recovered.desk;
+        for cursor in &recovered.cursors {
+            let nth = cursor.partner.strip_prefix("partner-").and_then(|nth| nth.parse().ok());
+            let nth: usize = nth.unwrap_or_default();
+            server.cursors[nth] = cursor.offset.0;
+        }
+        self.check_cursors(&server);
+        for (again, _) in &all {
+            if let Some(info) = &again.told.info {
+                server.sink.alert(info);
+            }
+        }
+        for ns in 0..self.history.len() {
+            let end = server.files.logs[ns].next();
+            server.sink.delivery.log(NamespaceIx(ns as u16)).start_at(Offset(end));
+        }
+        self.server = server;
+        self.set_clock();
+        let manifest = self.pick_snapshot()?;
+        let snap = manifest.as_ref().and_then(|manifest| self.snaps.get(&manifest.number).cloned());
+        if let Some(manifest) = &manifest {
+            self.hit(S::SnapshotRestored);
+            self.trace.note("restored", &[manifest.number as i64]);
+            for (source, mark) in manifest.sources.iter().enumerate() {
+                self.server.ledgers[source] = Ledger::restarted(mark.batch);
+            }
+        }
+        for nth in 0..self.server.shards.len() {
+            let of_rules = snap.as_ref().and_then(|snap| snap[nth].clone());
+            self.recover_partition(nth, manifest.as_ref(), of_rules, &all)?;
+            if self.error.is_some() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest snapshot that the match logs reach, if its files can be read.
+    fn pick_snapshot(&mut self) -> Result<Option<Manifest>, StoreError> {
+        let (finished, skipped) = self.server.files.snapshots.list()?;
+        if !skipped.is_empty() {
+            self.hit(S::SnapshotSkipped);
+        }
+        for manifest in finished {
+            let reached = manifest.files.iter().all(|file| {
+                let ns = self.setup.runtime.namespaces.iter().position(|c| c.name.as_str() == file.namespace);
+                self.server.files.logs[ns.unwrap_or_default()].visible() >= file.match_log_end
+            });
+            if !reached {
+                self.wrong(format!("snapshot {} counts, and the logs do not reach it", manifest.number));
+            }
+            self.server.files.snapshots.adopt(&manifest)?;
+            return Ok(Some(manifest));
+        }
+        Ok(None)
+    }
+
+    /// A machine of a partition and namespace, out of a snapshot.
+    fn restored(&self, manifest: &Manifest, nth: usize, ns: usize) -> Result<Partition, StoreError> {
+        let name = self.setup.runtime.namespaces[ns].name.as_str();
+        let is = |file: &&crate::store::ManifestFile| file.namespace == name && file.partition == nth as u32;
+        let max_age = self.setup.runtime.namespaces[ns].max_age;
+        let config = PartitionConfig { max_age, sliced: true, seed: nth as u64 };
+        let Some(file) = manifest.files.iter().find(is) else { return Ok(Partition::new(config)) };
+        let mut reader = self.server.files.snapshots.read(manifest.number, &file.written)?;
+        let mut restorer = Restorer::new(config, file.written.bytes);
+        while let Some(block) = reader.next()? {
+            restorer.block(block).unwrap();
+        }
+        Ok(restorer.finish().unwrap())
+    }
+
+    fn recover_partition(
+        &mut self,
+        nth: usize,
+        manifest: Option<&Manifest>,
+        of_rules: Option<(u64, Rc<Vec<Rules>>)>,
+        all: &[Again],
+    ) -> Result<(), StoreError> {
+        let namespaces = self.history.len();
+        let (orders, mut machines, mut logged) =
+            (of_rules.as_ref().map_or(0, |one| one.0), Vec::new(), Vec::new());
+        for ns in 0..namespaces {
+            let name = self.setup.runtime.namespaces[ns].name.as_str();
+            let file = manifest.and_then(|manifest| {
+                manifest.files.iter().find(|f| f.namespace == name && f.partition == nth as u32)
+            });
+            if let (Some(manifest), Some(file)) = (manifest, file) {
+                if file.last_action != orders {
+                    self.wrong(format!("the snapshot names {} orders, not {orders}", file.last_action));
+                }
+                let told = all.iter().take(file.last_action as usize).map(|(again, _)| &again.told);
+                machines.push(stand_alerts(self.restored(manifest, nth, ns)?, told));
+            } else {
+                let max_age = self.setup.runtime.namespaces[ns].max_age;
+                machines.push(Partition::new(PartitionConfig { max_age, sliced: true, seed: nth as u64 }));
+            }
+            logged.push(self.logged_of(nth, ns, file.map_or(0, |file| file.match_log_end))?);
+        }
+        let config = &self.setup.runtime;
+        let (sink, clock) = (Arc::clone(&self.server.sink), Arc::clone(&self.server.clock));
+        let mut driver = Driver::of(machines, config, sink, clock);
+        driver.set_slice(self.setup.slice);
+        let mut rules = match of_rules {
+            Some((_, rules)) => (*rules).clone(),
+            None => self.setup.max_ages.iter().map(|age| Rules::new(*age)).collect(),
+        };
+        let mut unknown = false;
+        for (ns, history) in self.history.iter().enumerate() {
+            for (alert, device) in history.stories.keys() {
+                if self.server.partition(*device) == nth {
+                    unknown |= !rules[ns].devices.contains_key(device);
+                    rules[ns].note(*alert, *device);
+                }
+            }
+        }
+        if unknown {
+            self.hit(S::NotedUnknown);
+        }
+        let mut recovery = Recovery::begin(driver, orders, logged);
+        for (again, order) in all {
+            recovery.order(&again.told, again.no);
+            if again.no >= orders {
+                rules.iter_mut().for_each(|rules| rules.order(order));
+            }
+        }
+        let driver = recovery.end();
+        for (ns, rules) in rules.iter_mut().enumerate() {
+            self.drop_logged(ns, rules);
+        }
+        let found = vec![Vec::new(); namespaces];
+        let (urgent, data) = Default::default();
+        self.server.shards[nth] = Shard { driver, urgent, data, rules, found };
+        self.collect(nth);
+        Ok(())
+    }
+
+    /// By the rules as they are: of what is applied again, the log need not say what it says.
+    fn drop_logged(&mut self, ns: usize, rules: &mut Rules) {
+        let stories = &self.history[ns].stories;
+        let mut seen = Vec::new();
+        let before = rules.found.len();
+        rules.found.retain(|found| {
+            let Some(story) = stories.get(&(found.alert, found.device)) else { return true };
+            match found.cause {
+                Cause::Update if !story.cancelled && found.version > story.version => {
+                    seen.push(S::HalfUpdate);
+                    true
+                }
+                Cause::Cancel if !story.cancelled => {
+                    seen.push(S::HalfCancel);
+                    true
+                }
+                // It may be one that is told here, first, and then of an update.
+                _ => false,
+            }
+        });
+        if rules.found.len() < before {
+            seen.push(S::LogSuppressed);
+        }
+        if !rules.found.is_empty() {
+            seen.push(S::LogCompleted);
+        }
+        seen.into_iter().for_each(|what| self.hit(what));
+    }
+
+    fn check_cursors(&mut self, server: &Server) {
+        for nth in 0..self.partners.len() {
+            let (cursor, durable) = (server.cursors[nth], self.durable_cursors[nth]);
+            if cursor < durable {
+                self.wrong(format!("the cursor of partner {nth} went back from {durable} to {cursor}"));
+            }
+            let end = server.files.logs[self.partners[nth].ns].next();
+            if cursor > end {
+                self.wrong(format!("the cursor of partner {nth} is {cursor}, the log ends at {end}"));
+            }
+        }
+    }
+
+    /// Decides the journal's actions again: each must be there as it was accepted.
+    fn recover_desk(&mut self, server: &Server) -> Result<Option<(Recovered, Vec<Again>)>, StoreError> {
+        let mut recovery = crate::desk::Recovery::new(Default::default());
+        let mut actions = 0;
+        for record in read_all(&server.files.journal.reader(), 0)? {
+            if let Err(why) = recovery.record(record.kind, &record.payload) {
+                self.wrong(format!("the journal gives no desk: {why}"));
+                return Ok(None);
+            }
+            if let Ok(Record::Action(decided)) = Record::decode(record.kind, &record.payload) {
+                let Some(accepted) = self.accepted.get(actions) else {
+                    self.wrong(format!("nobody asked for {decided:?}"));
+                    return Ok(None);
+                };
+                let same = decided.at.0 == accepted.at
+                    && decided.actor == actor(accepted.authority)
+                    && decided.action == accepted.act.real();
+                if !same {
+                    let was = format!("{:?}", accepted.act);
+                    self.wrong(format!("the journal holds {decided:?} instead of {was}"));
+                    return Ok(None);
+                }
+                actions += 1;
+            }
+        }
+        if let Some(lost) = self.accepted.iter().skip(actions).find(|one| one.confirmed) {
+            let act = format!("{:?}", lost.act);
+            self.wrong(format!("a confirmed action is lost: {act}"));
+            return Ok(None);
+        }
+        self.accepted.truncate(actions);
+        let alerts: Vec<_> =
+            self.history.iter().flat_map(|one| one.stories.keys()).map(|key| key.0).collect();
+        let recovered = recovery.finish();
+        self.desk = Desk::default();
+        let mut all = Vec::new();
+        for (accepted, told) in self.accepted.clone().iter().zip(&recovered.orders) {
+            let Some(order) = self.desk.decide(accepted.at, accepted.authority, &accepted.act) else {
+                self.wrong(format!("{:?} is not accepted again", accepted.act));
+                return Ok(None);
+            };
+            all.push((told.clone(), Rc::new(order)));
+        }
+        if let Some(no) = alerts.into_iter().find(|no| *no as usize >= self.desk.alerts()) {
+            self.wrong(format!("the log speaks of alert {no}, which the journal has not"));
+        }
+        Ok(Some((recovered, all)))
+    }
+
+    /// What a match log tells of a partition's devices, from an offset on.
+    fn logged_of(&self, nth: usize, ns: usize, from: u64) -> Result<Logged, StoreError> {
+        let mut logged = Logged::default();
+        for record in read_all(&self.server.files.logs[ns].reader(), from)? {
+            debug_assert_eq!(record.kind, MATCHES);
+            let matches = MatchColumns::read(&record.payload.slice(Header::BYTES..)).unwrap();
+            for (first, head, devices) in matches.runs() {
+                let devices = (first.0..)
+                    .zip(devices)
+                    .filter(|(offset, device)| *offset >= from && self.server.partition(device.0) == nth);
+                logged.note(&head, devices.map(|(_, device)| device));
+            }
+        }
+        Ok(logged)
+    }
+}

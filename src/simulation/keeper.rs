@@ -1,0 +1,162 @@
+//! Snapshots, taken while everything goes on: begun partition by partition, written block by block,
+//! finished once the match logs are visible up to where they were; two are kept.
+
+use std::rc::Rc;
+
+use super::dice::Situation as S;
+use super::model::Rules;
+use super::world::{Message, World};
+use crate::runtime::NamespaceIx;
+use crate::store::{BlockWriter, Manifest, ManifestFile, SnapshotDraft, SourceMark, StoreError};
+
+/// What a snapshot holds by the rules: of each partition its orders and namespaces.
+pub(super) type Snap = Vec<Option<(u64, Rc<Vec<Rules>>)>>;
+
+/// A snapshot under way.
+pub(super) struct Keeper {
+    draft: Option<SnapshotDraft>,
+    manifest: Manifest,
+    snap: Snap,
+    /// By partition and namespace: the file that is written, and its entry.
+    open: Vec<(usize, usize, BlockWriter, ManifestFile)>,
+}
+
+impl World {
+    pub(super) fn keeper_steps(&mut self) {
+        for _ in 0..1 + self.dice.below(6) {
+            if let Err(error) = self.keeper_step() {
+                if error.is_full() {
+                    self.server.keeper = None;
+                    self.server.abort_snapshots();
+                }
+                self.store_error(error);
+                return;
+            }
+        }
+    }
+
+    fn keeper_step(&mut self) -> Result<(), StoreError> {
+        let Some(mut keeper) = self.server.keeper.take() else { return self.begin_snapshot() };
+        let unbegun: Vec<usize> = (0..keeper.snap.len()).filter(|nth| keeper.snap[*nth].is_none()).collect();
+        if !unbegun.is_empty() && (keeper.open.is_empty() || self.dice.one_in(2)) {
+            let nth = unbegun[self.dice.below(unbegun.len())];
+            self.begin_partition(&mut keeper, nth)?;
+        } else if !keeper.open.is_empty() {
+            let at = self.dice.below(keeper.open.len());
+            let (nth, ns, writer, _) = &mut keeper.open[at];
+            let mut block = Vec::new();
+            let driver = &mut self.server.shards[*nth].driver;
+            let more = driver.snapshot_some(NamespaceIx(*ns as u16), 200, &mut block);
+            if !block.is_empty() {
+                writer.block(&[&block])?;
+            }
+            if !more {
+                let (_, _, writer, mut entry) = keeper.open.swap_remove(at);
+                entry.written = writer.finish()?;
+                keeper.manifest.files.push(entry);
+            }
+        } else {
+            // It counts only once the logs show all that it holds.
+            let shown = |file: &ManifestFile| {
+                let ns = self.setup.runtime.namespaces.iter().position(|c| c.name.as_str() == file.namespace);
+                self.server.files.logs[ns.unwrap_or_default()].visible() >= file.match_log_end
+            };
+            if !keeper.manifest.files.iter().all(shown) {
+                self.hit(S::SnapshotWaits);
+            } else {
+                return self.finish_snapshot(keeper);
+            }
+        }
+        self.server.keeper = Some(keeper);
+        Ok(())
+    }
+
+    fn begin_snapshot(&mut self) -> Result<(), StoreError> {
+        if !self.dice.one_in(3) {
+            return Ok(());
+        }
+        let number = self.server.files.snapshots.next_number()?;
+        let draft = Some(self.server.files.snapshots.begin(number)?);
+        let mark = |(nth, ledger): (usize, &super::server::Ledger)| SourceMark {
+            namespace: String::new(),
+            identity: String::new(),
+            source: nth.to_string(),
+            batch: ledger.applied,
+        };
+        let sources = self.server.ledgers.iter().enumerate().map(mark).collect();
+        let begun_ms = self.server.now();
+        let manifest = Manifest { version: 0, number, begun_ms, last_action: 0, files: Vec::new(), sources };
+        let snap = vec![None; self.server.shards.len()];
+        self.server.keeper = Some(Keeper { draft, manifest, snap, open: Vec::new() });
+        self.trace.note("snapshot", &[number as i64]);
+        Ok(())
+    }
+
+    fn begin_partition(&mut self, keeper: &mut Keeper, nth: usize) -> Result<(), StoreError> {
+        self.collect(nth);
+        let shard = &mut self.server.shards[nth];
+        if !shard.driver.begin_snapshot() {
+            return Ok(());
+        }
+        if shard.rules.iter().any(|rules| rules.next_stage_at().is_some_and(|due| due <= rules.clock)) {
+            self.seen.hit(S::StagePending);
+        }
+        let orders = shard.driver.orders();
+        keeper.snap[nth] = Some((orders, Rc::new(shard.rules.clone())));
+        for (ns, config) in self.setup.runtime.namespaces.iter().enumerate() {
+            let Some(draft) = &keeper.draft else { return Ok(()) };
+            let name = format!("{}-{nth}", config.name);
+            let writer = draft.file(&name, 0)?;
+            let of = NamespaceIx(ns as u16);
+            let (clock, devices) = self.server.shards[nth].driver.state_of(of).unwrap();
+            let entry = ManifestFile {
+                written: crate::store::WrittenFile { name, bytes: 0, blocks: 0, digest: String::new() },
+                namespace: config.name.to_string(),
+                partition: nth as u32,
+                last_action: orders,
+                clock_ms: clock.0,
+                match_log_end: self.server.sink.delivery.log(of).end().0,
+                ping_log_next: None,
+                devices: devices as u64,
+            };
+            keeper.open.push((nth, ns, writer, entry));
+        }
+        self.trace.note("snapshot of", &[nth as i64, orders as i64]);
+        Ok(())
+    }
+
+    fn finish_snapshot(&mut self, mut keeper: Keeper) -> Result<(), StoreError> {
+        let Some(draft) = keeper.draft.take() else { return Ok(()) };
+        self.snaps.insert(keeper.manifest.number, keeper.snap);
+        draft.commit(&mut keeper.manifest)?;
+        self.hit(S::Snapshot);
+        self.trace.note("snapshot done", &[keeper.manifest.number as i64]);
+        for (source, mark) in keeper.manifest.sources.iter().enumerate() {
+            self.server.ledgers[source].safe = mark.batch;
+            self.net.push(Message::Safe { source, safe: mark.batch });
+        }
+        let folder = self.server.files.snapshots.clone();
+        let (finished, skipped) = folder.list()?;
+        for number in skipped.iter().map(|s| s.number).chain(finished.iter().skip(2).map(|m| m.number)) {
+            folder.remove(number)?;
+        }
+        for ns in 0..self.history.len() {
+            let name = self.setup.runtime.namespaces[ns].name.as_str();
+            let ends = finished.iter().take(2).flat_map(|manifest| &manifest.files);
+            let ends = ends.filter(|file| file.namespace == name).map(|file| file.match_log_end).min();
+            let cursors = self.partners.iter().zip(&self.durable_cursors).filter(|(p, _)| p.ns == ns);
+            let below = cursors.map(|(_, cursor)| *cursor).chain(ends).min().unwrap_or(0);
+            // The older of two may have to do, so what it needs stays.
+            if finished.len() >= 2 && self.server.files.logs[ns].trim(below)? > 0 {
+                self.hit(S::LogTrimmed);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl super::server::Server {
+    fn abort_snapshots(&mut self) {
+        self.shards.iter_mut().for_each(|shard| shard.driver.abort_snapshot());
+    }
+}

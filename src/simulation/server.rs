@@ -1,0 +1,295 @@
+//! The process under test: real drivers, the real desk and real match logs, without threads. What
+//! threads and queues do in the program, its calls do one by one, in the order that the dice want.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::disk::Files;
+use super::keeper::Keeper;
+use super::model::{Found, Order, Rules, Seen};
+use super::places::places;
+use crate::delivery::Delivery;
+use crate::desk::{DeskCore, DeskError, Pending, Receipt};
+use crate::domain::{DeviceId, EventTime, Match, MaxAge, Namespace, Ping, PingRow, Position, partition_of};
+use crate::runtime::{
+    AlertInfo, Clock, ClockMode, Driver, MatchSink, NamespaceConfig, NamespaceIx, Output, RuntimeConfig, Told,
+};
+
+/// The server's clock: the world sets it, and it never goes back within a process.
+#[derive(Debug)]
+pub(super) struct SimClock {
+    raw: AtomicI64,
+    newest: AtomicI64,
+}
+
+impl SimClock {
+    pub(super) fn new(raw: i64) -> Self {
+        Self { raw: AtomicI64::new(raw), newest: AtomicI64::new(i64::MIN) }
+    }
+
+    pub(super) fn set(&self, raw: i64) {
+        self.raw.store(raw, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> EventTime {
+        let raw = self.raw.load(Ordering::Relaxed);
+        EventTime(self.newest.fetch_max(raw, Ordering::Relaxed).max(raw))
+    }
+}
+
+/// Real match logs, and a copy of what went in.
+pub(super) struct Sink {
+    pub(super) delivery: Delivery,
+    emitted: Mutex<Vec<(usize, Match)>>,
+}
+
+impl Sink {
+    pub(super) fn new(config: &RuntimeConfig) -> Self {
+        Self { delivery: Delivery::new(&config.namespaces), emitted: Mutex::default() }
+    }
+
+    pub(super) fn take(&self) -> Vec<(usize, Match)> {
+        std::mem::take(&mut *self.emitted.lock().unwrap())
+    }
+}
+
+impl MatchSink for Sink {
+    fn alert(&self, info: &Arc<AlertInfo>) {
+        MatchSink::alert(&self.delivery, info);
+    }
+
+    fn matches(&self, namespace: NamespaceIx, matches: &Output) {
+        self.delivery.matches(namespace, matches);
+        let ns = usize::from(namespace.0);
+        self.emitted.lock().unwrap().extend(matches.iter().map(|(_, found)| (ns, found)));
+    }
+}
+
+pub(super) fn plain(found: &Match) -> Found {
+    Found {
+        alert: found.alert.0,
+        device: found.device.0,
+        version: found.version,
+        cause: found.cause,
+        part: found.part,
+        stage: found.stage,
+        radius_km: found.radius_km,
+        at: found.at.0,
+    }
+}
+
+/// A batch of pings as a source sends it.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) source: usize,
+    pub(super) ns: usize,
+    pub(super) no: u64,
+    pub(super) pings: Vec<(u64, Seen)>,
+}
+
+/// The pings of a batch that are one partition's.
+pub(super) struct BatchPart {
+    pub(super) session: u64,
+    pub(super) batch: Rc<Batch>,
+}
+
+/// A partition with its queues, and what the rules say of it.
+pub(super) struct Shard {
+    pub(super) driver: Driver,
+    pub(super) urgent: VecDeque<(u64, Told, Rc<Order>)>,
+    pub(super) data: VecDeque<BatchPart>,
+    /// By namespace.
+    pub(super) rules: Vec<Rules>,
+    pub(super) found: Vec<Vec<Found>>,
+}
+
+/// An answer that waits for the journal.
+pub(super) struct Waiting {
+    pub(super) pending: Pending<Result<Receipt, DeskError>>,
+    /// The action's number, where it was accepted.
+    pub(super) action: Option<u64>,
+    pub(super) authority: usize,
+    pub(super) request: u64,
+}
+
+/// What is applied of a named source's batches.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) applied: u64,
+    ahead: BTreeSet<u64>,
+    /// By session and number: parts that are not applied.
+    left: BTreeMap<(u64, u64), usize>,
+    /// A restart does not lose these.
+    pub(super) safe: u64,
+}
+
+impl Ledger {
+    pub(super) fn restarted(safe: u64) -> Self {
+        Self { applied: safe, safe, ..Self::default() }
+    }
+
+    pub(super) fn begin(&mut self, session: u64, no: u64, parts: usize) {
+        if parts == 0 {
+            self.whole(no);
+        } else {
+            self.left.insert((session, no), parts);
+        }
+    }
+
+    pub(super) fn part_applied(&mut self, session: u64, no: u64) {
+        if let Some(left) = self.left.get_mut(&(session, no)) {
+            *left -= 1;
+            if *left == 0 {
+                self.left.remove(&(session, no));
+                self.whole(no);
+            }
+        }
+    }
+
+    fn whole(&mut self, no: u64) {
+        if no > self.applied {
+            self.ahead.insert(no);
+        }
+        while self.ahead.remove(&(self.applied + 1)) {
+            self.applied += 1;
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.left.len()
+    }
+}
+
+/// The process.
+pub(super) struct Server {
+    pub(super) shards: Vec<Shard>,
+    pub(super) sink: Arc<Sink>,
+    pub(super) clock: Arc<SimClock>,
+    pub(super) files: Files,
+    pub(super) desk: DeskCore,
+    pub(super) waiting: Vec<Waiting>,
+    /// Up to which mark authorities may be answered.
+    pub(super) told: crate::desk::Mark,
+    /// What the rules make of actions that partitions were not told.
+    pub(super) orders: VecDeque<(u64, Rc<Order>)>,
+    /// By source.
+    pub(super) ledgers: Vec<Ledger>,
+    /// Sessions that are open, with their source.
+    pub(super) sessions: BTreeMap<u64, usize>,
+    /// By partner.
+    pub(super) cursors: Vec<u64>,
+    /// Partners whose cursor moved since the journal was written.
+    pub(super) moved: BTreeSet<usize>,
+    pub(super) keeper: Option<Keeper>,
+}
+
+/// How the world's server is configured.
+#[derive(Clone)]
+pub(super) struct Setup {
+    pub(super) runtime: RuntimeConfig,
+    pub(super) max_ages: Vec<Option<i64>>,
+    pub(super) skew: i64,
+    pub(super) slice: usize,
+    pub(super) sources: usize,
+    pub(super) partners: usize,
+}
+
+impl Setup {
+    pub(super) fn new(
+        partitions: u32,
+        max_ages: Vec<Option<i64>>,
+        skew: i64,
+        slice: usize,
+        sources: usize,
+        partners: usize,
+    ) -> Self {
+        let namespaces = max_ages.iter().enumerate().map(|(n, age)| NamespaceConfig {
+            name: Namespace::new(["north", "south", "east"][n]).unwrap(),
+            max_age: age.map_or(MaxAge::Never, MaxAge::Ms),
+        });
+        let runtime = RuntimeConfig {
+            partitions,
+            namespaces: namespaces.collect(),
+            clock: ClockMode::Wall,
+            clock_skew_ms: skew,
+            sliced: true,
+        };
+        Self { runtime, max_ages, skew, slice, sources, partners }
+    }
+}
+
+impl Server {
+    /// An empty process at a time.
+    pub(super) fn new(setup: &Setup, raw: i64, files: Files) -> Self {
+        let sink = Arc::new(Sink::new(&setup.runtime));
+        let clock = Arc::new(SimClock::new(raw));
+        let shard = |nth: u32| {
+            let (sink, clock) = (Arc::clone(&sink), Arc::clone(&clock));
+            let mut driver = Driver::new(&setup.runtime, sink, clock, u64::from(nth));
+            driver.set_slice(setup.slice);
+            Shard {
+                driver,
+                urgent: VecDeque::new(),
+                data: VecDeque::new(),
+                rules: setup.max_ages.iter().map(|age| Rules::new(*age)).collect(),
+                found: vec![Vec::new(); setup.max_ages.len()],
+            }
+        };
+        Self {
+            shards: (0..setup.runtime.partitions).map(shard).collect(),
+            sink,
+            clock,
+            files,
+            desk: DeskCore::default(),
+            waiting: Vec::new(),
+            told: crate::desk::Mark::default(),
+            orders: VecDeque::new(),
+            ledgers: vec![Ledger::default(); setup.sources],
+            sessions: BTreeMap::new(),
+            cursors: vec![0; setup.partners],
+            moved: BTreeSet::new(),
+            keeper: None,
+        }
+    }
+
+    pub(super) fn partition(&self, device: u64) -> usize {
+        partition_of(DeviceId(device), self.shards.len() as u32) as usize
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.clock.now().0
+    }
+
+    /// A batch came in: its parts go to the partitions' queues.
+    pub(super) fn take_batch(&mut self, session: u64, batch: &Rc<Batch>) {
+        let mut parts = vec![false; self.shards.len()];
+        batch.pings.iter().for_each(|(device, _)| parts[self.partition(*device)] = true);
+        let count = parts.iter().filter(|has| **has).count();
+        self.ledgers[batch.source].begin(session, batch.no, count);
+        for (shard, _) in self.shards.iter_mut().zip(parts).filter(|(_, has)| *has) {
+            shard.data.push_back(BatchPart { session, batch: Rc::clone(batch) });
+        }
+    }
+
+    /// The rows of a part, and their base.
+    pub(super) fn rows(&self, shard: usize, batch: &Batch) -> (EventTime, Vec<PingRow>, Vec<(u64, Seen)>) {
+        let base = EventTime(batch.pings.iter().map(|(_, seen)| seen.at).min().unwrap_or(0));
+        let (mut rows, mut own) = (Vec::new(), Vec::new());
+        for (device, seen) in batch.pings.iter().filter(|(device, _)| self.partition(*device) == shard) {
+            let (lat, lon) = places().spots[seen.spot];
+            let ping = Ping {
+                device: DeviceId(*device),
+                at: EventTime(seen.at),
+                position: Position::from_degrees(lat, lon).unwrap(),
+                accuracy_m: seen.accuracy_m,
+            };
+            rows.push(PingRow::write(&ping, base).unwrap());
+            own.push((*device, *seen));
+        }
+        (base, rows, own)
+    }
+}

@@ -1,0 +1,711 @@
+//! One world: a server, its sources, authorities and partners, a network and a clock, moved one
+//! small step at a time by the dice. See the module head of `simulation` for what it must show.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use super::acts::{Act, HOUR, MINUTE};
+use super::checks::{History, same};
+use super::dice::{Dice, Seen, Situation as S, Trace};
+use super::disk::{Files, MATCHES};
+use super::keeper::Snap;
+use super::model::{Desk, Found};
+use super::server::{Batch, Server, Setup, plain};
+use crate::store::StoreError;
+use crate::store::faulty::FaultyDisk;
+
+/// Where time starts, Unix ms.
+const START: i64 = 1_779_000_000_000;
+
+/// What is on its way, in no order.
+pub(super) enum Message {
+    Act { authority: usize, request: u64, act: Rc<Act> },
+    Reply { authority: usize, request: u64, action: Option<u64> },
+    Safe { source: usize, safe: u64 },
+    Matches { partner: usize, connection: u64, first: u64, matches: Vec<Found> },
+    Cursor { partner: usize, connection: u64, offset: u64 },
+}
+
+/// A stream of batches from a source: in order, until it is cut.
+pub(super) struct Stream {
+    pub(super) session: u64,
+    pub(super) batches: VecDeque<Rc<Batch>>,
+}
+
+/// A named source of pings.
+pub(super) struct Source {
+    pub(super) ns: usize,
+    pub(super) devices: std::ops::Range<u64>,
+    /// Its clock against the true time, ms.
+    pub(super) clock_off: i64,
+    pub(super) next: u64,
+    /// Batches that may be asked for again, the oldest first.
+    pub(super) kept: VecDeque<Rc<Batch>>,
+    pub(super) safe: u64,
+    pub(super) session: Option<u64>,
+    /// The next batch to put on the session's stream.
+    pub(super) to_send: u64,
+    pub(super) newest: BTreeMap<u64, super::model::Seen>,
+}
+
+/// An authority asks one thing at a time, again where it is unsure.
+#[derive(Default)]
+pub(super) struct Authority {
+    pub(super) asking: Option<(u64, Rc<Act>)>,
+    pub(super) tries: u32,
+}
+
+/// How a partner behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    Honest,
+    Slow,
+    Zombie,
+    Liar,
+}
+
+/// A partner: it remembers for ever what it saw at each offset.
+pub(super) struct Partner {
+    pub(super) ns: usize,
+    pub(super) manner: Manner,
+    pub(super) connection: Option<u64>,
+    pub(super) next: u64,
+    /// What the server sent it next, for this connection.
+    pub(super) sent: u64,
+    pub(super) saw: BTreeMap<u64, Found>,
+}
+
+/// An accepted action, as the world knows it.
+#[derive(Clone)]
+pub(super) struct Accepted {
+    pub(super) at: i64,
+    pub(super) authority: usize,
+    pub(super) act: Rc<Act>,
+    /// The authority was told: it must outlive everything.
+    pub(super) confirmed: bool,
+}
+
+pub(super) struct World {
+    pub(super) dice: Dice,
+    pub(super) trace: Trace,
+    pub(super) seen: Seen,
+    pub(super) setup: Setup,
+    /// The true time.
+    pub(super) time: i64,
+    /// The server's clock against it.
+    pub(super) off: i64,
+    pub(super) stalled: bool,
+    pub(super) faults: bool,
+    pub(super) disk: FaultyDisk,
+    /// What snapshots hold by the rules, by number.
+    pub(super) snaps: BTreeMap<u64, Snap>,
+    /// The disk has lied, or bits were flipped: damage may be found.
+    pub(super) lied: bool,
+    /// This world may meet that.
+    pub(super) may_lie: bool,
+    /// The start stopped at damage: the world is over.
+    pub(super) ended: bool,
+    pub(super) crashing: bool,
+    pub(super) server: Server,
+    pub(super) desk: Desk,
+    pub(super) accepted: Vec<Accepted>,
+    /// By namespace.
+    pub(super) history: Vec<History>,
+    pub(super) net: Vec<Message>,
+    pub(super) streams: Vec<Stream>,
+    pub(super) sources: Vec<Source>,
+    pub(super) authorities: Vec<Authority>,
+    pub(super) partners: Vec<Partner>,
+    pub(super) serial: u64,
+    /// Cursors that were durable, by partner.
+    pub(super) durable_cursors: Vec<u64>,
+    pub(super) synced_cursors: Vec<u64>,
+    /// What a partner may have seen ends here, by namespace.
+    pub(super) shown: Vec<u64>,
+    pub(super) ids: u32,
+    /// The newest time that pings of a device were accepted and safe.
+    pub(super) error: Option<String>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, told: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        let namespaces = 1 + dice.below(2);
+        let ages = [Some(24 * HOUR), Some(HOUR), Some(20 * MINUTE), None];
+        let max_ages: Vec<_> = (0..namespaces).map(|_| dice.pick(&ages)).collect();
+        let mut sources = Vec::new();
+        for ns in 0..namespaces {
+            let mut first = 1;
+            for _ in 0..1 + dice.below(2) {
+                let devices = first..first + 2 + dice.below(12) as u64;
+                first = devices.end;
+                let clock_off = if dice.one_in(6) { dice.range(-MINUTE, 2 * MINUTE) } else { 0 };
+                sources.push(Source {
+                    ns,
+                    devices,
+                    clock_off,
+                    next: 1,
+                    kept: VecDeque::new(),
+                    safe: 0,
+                    session: None,
+                    to_send: 1,
+                    newest: BTreeMap::new(),
+                });
+            }
+        }
+        let partner = |dice: &mut Dice, ns| Partner {
+            ns,
+            manner: dice.pick(&[Manner::Honest, Manner::Honest, Manner::Slow, Manner::Zombie, Manner::Liar]),
+            connection: None,
+            next: 0,
+            sent: 0,
+            saw: BTreeMap::new(),
+        };
+        let partners: Vec<_> = (0..namespaces)
+            .flat_map(|ns| (0..1 + dice.below(2)).map(move |_| ns).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|ns| partner(&mut dice, ns))
+            .collect();
+        let (partitions, slice) = (1 + dice.below(3) as u32, dice.pick(&[17, 24, 90, 10_000]));
+        let setup = Setup::new(partitions, max_ages, MINUTE, slice, sources.len(), partners.len());
+        let time = START + dice.range(0, HOUR);
+        let disk = FaultyDisk::new(seed);
+        let files = Files::open(&disk, namespaces).unwrap();
+        let server = Server::new(&setup, time, files);
+        Self {
+            trace: Trace::new(told),
+            seen: Seen::default(),
+            time,
+            off: 0,
+            stalled: false,
+            faults: true,
+            disk,
+            snaps: BTreeMap::new(),
+            lied: false,
+            may_lie: dice.one_in(4),
+            ended: false,
+            crashing: false,
+            server,
+            desk: Desk::default(),
+            accepted: Vec::new(),
+            history: vec![History::default(); namespaces],
+            net: Vec::new(),
+            streams: Vec::new(),
+            sources,
+            authorities: (0..1 + dice.below(2)).map(|_| Authority::default()).collect(),
+            durable_cursors: vec![0; partners.len()],
+            synced_cursors: vec![0; partners.len()],
+            shown: vec![0; namespaces],
+            partners,
+            serial: 0,
+            ids: 4 + dice.below(9) as u32,
+            error: None,
+            setup,
+            dice,
+        }
+    }
+
+    pub(super) fn hit(&mut self, what: S) {
+        self.seen.hit(what);
+    }
+
+    pub(super) fn serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    /// A rule is broken.
+    pub(super) fn wrong(&mut self, why: impl Into<String>) {
+        if self.error.is_none() {
+            self.error = Some(why.into());
+        }
+    }
+
+    pub(super) fn expect(&mut self, result: Result<(), String>) {
+        if let Err(why) = result {
+            self.wrong(why);
+        }
+    }
+
+    /// Runs to the end; what is wrong, if anything is.
+    pub(super) fn run(&mut self) -> Result<(), String> {
+        let steps = self.dice.range(40, 240);
+        for _ in 0..steps {
+            self.step();
+            if let Some(error) = self.error.take() {
+                return Err(error);
+            }
+            if self.ended {
+                return Ok(());
+            }
+        }
+        self.settle();
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    fn step(&mut self) {
+        self.pass_time();
+        match self.dice.below(100) {
+            0..=11 => self.source_step(),
+            12..=19 => self.authority_step(),
+            20..=29 => self.partner_step(),
+            30..=49 => {
+                for _ in 0..1 + self.dice.below(3) {
+                    self.deliver_step();
+                }
+            }
+            50..=70 => {
+                let shard = self.dice.below(self.server.shards.len());
+                self.turn(shard);
+            }
+            71..=76 => self.keeper_steps(),
+            77..=84 => self.sync_journal(),
+            85..=93 => {
+                let ns = self.dice.below(self.history.len());
+                self.sync_log(ns);
+            }
+            94..=95 => self.network_fault(),
+            96 if self.dice.one_in(2) => self.disk_fault(),
+            96 => self.clock_fault(),
+            97 => self.keeper_steps(),
+            _ => {
+                if self.dice.one_in(2) {
+                    self.crash();
+                }
+            }
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let ms = match self.dice.below(60) {
+            0 => self.dice.range(MINUTE, 15 * MINUTE),
+            1 => self.dice.range(15 * MINUTE, 2 * HOUR),
+            2 if self.dice.one_in(6) => self.dice.range(20 * HOUR, 30 * HOUR),
+            // To the very moment of a stage.
+            3..=4 => {
+                let next = self.server.shards[0].rules[0].next_stage_at();
+                let until = next.map_or(0, |at| at - (self.time + self.off));
+                if (0..HOUR).contains(&until) { until } else { 0 }
+            }
+            5..=30 => 0,
+            _ => self.dice.range(0, 2_000),
+        };
+        self.time += ms;
+        self.set_clock();
+    }
+
+    pub(super) fn set_clock(&mut self) {
+        if !self.stalled {
+            self.server.clock.set(self.time + self.off);
+        }
+    }
+
+    fn clock_fault(&mut self) {
+        match self.dice.below(4) {
+            0 => {
+                self.off = -self.dice.range(1, 2 * HOUR);
+                self.hit(S::ClockBack);
+            }
+            1 if self.dice.one_in(3) => {
+                self.off = 24 * HOUR;
+                self.hit(S::ClockAhead);
+            }
+            2 => {
+                self.stalled = true;
+                self.hit(S::ClockStalled);
+            }
+            _ => (self.off, self.stalled) = (0, false),
+        }
+        self.trace.note("clock", &[self.off, i64::from(self.stalled)]);
+        self.set_clock();
+    }
+
+    /// One turn of a partition's thread.
+    pub(super) fn turn(&mut self, nth: usize) -> bool {
+        let now = self.server.now();
+        let shard = &mut self.server.shards[nth];
+        let busy = shard.driver.has_work();
+        if busy && !shard.urgent.is_empty() {
+            self.seen.hit(S::ScanMeetsOrder);
+        }
+        if !busy && let Some((no, told, order)) = shard.urgent.pop_front() {
+            shard.driver.order(&told.order, no);
+            shard.rules.iter_mut().for_each(|rules| rules.order(&order));
+            self.trace.note("order", &[nth as i64, no as i64, now]);
+            self.collect(nth);
+            return true;
+        }
+        // Now and then a stage falls due just after the thread has looked at the clock.
+        if !busy && !(self.faults && self.dice.one_in(4)) {
+            let due = shard.rules.iter().filter_map(|rules| rules.next_stage_at()).min();
+            shard.driver.apply_due_stages();
+            if due.is_some_and(|due| due <= now) {
+                shard.rules.iter_mut().for_each(|rules| rules.stages_through(now));
+                self.trace.note("stages", &[nth as i64, now]);
+            }
+        }
+        let shard = &mut self.server.shards[nth];
+        let worked = shard.driver.work_a_slice();
+        if let Some(part) = shard.data.pop_front() {
+            if shard.driver.has_work() {
+                self.seen.hit(S::ScanMeetsPing);
+            }
+            self.pings(nth, part.session, &part.batch, now);
+            return true;
+        }
+        self.collect(nth);
+        worked
+    }
+
+    fn pings(&mut self, nth: usize, session: u64, batch: &Rc<Batch>, now: i64) {
+        use super::model::Fate;
+        use crate::runtime::NamespaceIx;
+        let (base, rows, own) = self.server.rows(nth, batch);
+        let shard = &mut self.server.shards[nth];
+        let counts = shard.driver.pings(NamespaceIx(batch.ns as u16), base, &rows, &[]);
+        let rules = &mut shard.rules[batch.ns];
+        rules.batch(now);
+        let mut future = 0;
+        for (device, seen) in own {
+            if rules.devices.get(&device).is_some_and(|old| !rules.knows(old.at)) {
+                self.seen.hit(S::Forgotten);
+            }
+            match rules.ping(now, self.setup.skew, device, seen) {
+                Fate::Taken => {}
+                Fate::Stale => self.seen.hit(S::PingStale),
+                Fate::Future => future += 1,
+            }
+        }
+        if future > 0 {
+            self.seen.hit(S::PingFuture);
+        }
+        if counts.rejected_total() != future || counts.total() != rows.len() as u64 {
+            self.wrong(format!("{counts:?} of {} pings, {future} of them in the future", rows.len()));
+        }
+        self.trace.note("pings", &[nth as i64, batch.source as i64, batch.no as i64, now]);
+        self.collect(nth);
+        self.server.ledgers[batch.source].part_applied(session, batch.no);
+    }
+
+    /// Takes what the sink got; where a partition has nothing left to do, its matches must be what
+    /// the rules say.
+    pub(super) fn collect(&mut self, nth: usize) {
+        use crate::domain::Cause;
+        for (ns, found) in self.server.sink.take() {
+            let found = plain(&found);
+            match found.cause {
+                Cause::Enter => self.seen.hit(S::Enter),
+                Cause::Escalation => self.seen.hit(S::Escalation),
+                _ => {}
+            }
+            self.trace.note("match", &[ns as i64, i64::from(found.alert), found.device as i64, found.at]);
+            let of = self.server.partition(found.device);
+            if of != nth {
+                self.wrong(format!("partition {nth} speaks of a device of {of}: {found:?}"));
+            }
+            self.server.shards[nth].found[ns].push(found);
+            let pushed = self.history[ns].push(found);
+            self.expect(pushed.map_err(|why| format!("namespace {ns}: {why}")));
+        }
+        let shard = &mut self.server.shards[nth];
+        if shard.driver.has_work() {
+            return;
+        }
+        let mut results = Vec::new();
+        for (ns, (found, rules)) in shard.found.iter_mut().zip(&mut shard.rules).enumerate() {
+            let clock = shard.driver.state_of(crate::runtime::NamespaceIx(ns as u16)).map(|(at, _)| at.0);
+            if clock != Some(rules.clock) {
+                results.push((Err(format!("its clock is {clock:?}, {} by the rules", rules.clock)), false));
+            }
+            if !found.is_empty() || !rules.found.is_empty() {
+                let told = rules.found.iter().any(|one| {
+                    matches!(one.cause, Cause::Update | Cause::Cancel)
+                        && rules.devices.get(&one.device).is_none_or(|seen| !rules.knows(seen.at))
+                });
+                let result = same(found, &mut rules.found);
+                results.push((result.map_err(|why| format!("partition {nth}, namespace {ns}: {why}")), told));
+                found.clear();
+                rules.found.clear();
+            }
+        }
+        for (result, told) in results {
+            self.expect(result);
+            if told {
+                self.seen.hit(S::ForgottenTold);
+            }
+        }
+    }
+
+    /// The store refused something.
+    pub(super) fn store_error(&mut self, error: StoreError) {
+        self.note_lies();
+        self.trace.note("store", &[i64::from(error.is_full()), i64::from(error.is_damage())]);
+        if error.is_full() {
+            self.hit(S::DiskFull);
+        } else if error.is_damage() {
+            if self.lied {
+                self.hit(S::DamageFound);
+                self.ended = true;
+            } else {
+                self.wrong(format!("damage where the disk did none: {error}"));
+            }
+        } else if let StoreError::TooLarge { .. } | StoreError::NotInOrder { .. } = error {
+            self.wrong(format!("the store is misused: {error}"));
+        } else if !self.crashing {
+            if !self.disk.is_dead() {
+                self.hit(S::FailedSync);
+            }
+            self.crash();
+        }
+    }
+
+    /// Whether the disk has lied, or bits were flipped.
+    pub(super) fn note_lies(&mut self) -> bool {
+        let counts = self.disk.counts();
+        if !self.lied && counts.torn_writes + counts.misdirected > 0 {
+            self.lied = true;
+            self.hit(S::Misdirected);
+        }
+        self.lied
+    }
+
+    fn disk_fault(&mut self) {
+        use crate::store::faulty::Faults;
+        let mut faults = Faults::default();
+        match self.dice.below(if self.may_lie { 9 } else { 6 }) {
+            0 | 1 => faults.full_at = Some(self.disk.used() + self.dice.below(30_000) as u64),
+            2 => faults.failed_sync = 60_000,
+            3 | 6 | 7 if self.may_lie && !self.lied => {
+                (faults.torn_write, faults.misdirected, faults.lies_max) = (60_000, 60_000, Some(1));
+            }
+            4 | 8 if self.may_lie && !self.lied => {
+                let files = self.disk.files();
+                let (path, bytes) = files[self.dice.below(files.len())].clone();
+                if bytes > 0 {
+                    let (offset, mask) = (self.dice.below(bytes), 1 << self.dice.below(8));
+                    self.disk.flip(&path, offset, mask);
+                    self.lied = true;
+                    self.hit(S::BitFlip);
+                }
+            }
+            _ => {}
+        }
+        let lies = i64::from(faults.torn_write > 0) + 2 * i64::from(self.lied);
+        self.trace.note("disk", &[faults.full_at.unwrap_or(0) as i64, i64::from(faults.failed_sync), lies]);
+        self.disk.set_faults(faults);
+    }
+
+    /// What the journal holds becomes durable; then partitions are told, and authorities.
+    pub(super) fn sync_journal(&mut self) {
+        let seals = !self.faults || !self.dice.one_in(3);
+        if let Err(error) = self.write_journal(seals) {
+            self.store_error(error);
+            return;
+        }
+        self.tell_durable();
+    }
+
+    /// Tells partitions and authorities what is durable.
+    pub(super) fn tell_durable(&mut self) {
+        let durable = self.server.files.durable();
+        for due in self.server.desk.durable(durable) {
+            let Some((no, order)) = self.server.orders.pop_front() else { return };
+            self.trace.note("durable", &[no as i64]);
+            if no != due.no || (due.told.order.at.0, due.told.order.alert.0) != (order.at, order.no) {
+                self.wrong(format!(
+                    "{:?} is told as action {}, {order:?} by the rules",
+                    due.told.order, due.no
+                ));
+            }
+            if let Some(info) = &due.told.info {
+                use crate::runtime::MatchSink;
+                self.server.sink.alert(info);
+            }
+            for shard in &mut self.server.shards {
+                shard.urgent.push_back((no, due.told.clone(), Rc::clone(&order)));
+            }
+        }
+        let mark = durable.max(self.server.told);
+        self.server.told = mark;
+        for one in std::mem::take(&mut self.server.waiting) {
+            let (action, authority, request) = (one.action, one.authority, one.request);
+            match one.pending.ready(mark) {
+                Ok(_) => {
+                    if let Some(no) = action {
+                        self.accepted[no as usize].confirmed = true;
+                    }
+                    self.net.push(Message::Reply { authority, request, action });
+                }
+                Err(pending) => {
+                    let one = super::server::Waiting { pending, action, authority, request };
+                    self.server.waiting.push(one);
+                }
+            }
+        }
+    }
+
+    fn write_journal(&mut self, seals: bool) -> Result<(), StoreError> {
+        use crate::desk::Record;
+        use crate::domain::{CursorAt, EventTime, Offset};
+        let at = EventTime(self.server.now());
+        for nth in std::mem::take(&mut self.server.moved) {
+            let namespace = self.setup.runtime.namespaces[self.partners[nth].ns].name.clone();
+            let partner = format!("partner-{nth}").into();
+            let offset = Offset(self.server.cursors[nth]);
+            let record = Record::Cursor(CursorAt { namespace, partner, offset, at });
+            let (kind, payload) = record.encode().unwrap();
+            self.server.files.append_journal(kind, &payload)?;
+        }
+        let journal = &mut self.server.files.journal;
+        journal.sync()?;
+        self.synced_cursors.clone_from(&self.server.cursors);
+        journal.prepare()?;
+        if seals {
+            journal.seal()?;
+            self.durable_cursors.clone_from(&self.synced_cursors);
+        }
+        Ok(())
+    }
+
+    /// What a match log holds in memory goes to the disk.
+    pub(super) fn sync_log(&mut self, ns: usize) {
+        if let Err(error) = self.write_log(ns) {
+            self.store_error(error);
+        }
+    }
+
+    fn write_log(&mut self, ns: usize) -> Result<(), StoreError> {
+        use crate::domain::Offset;
+        use crate::runtime::NamespaceIx;
+        let sink = std::sync::Arc::clone(&self.server.sink);
+        let log = sink.delivery.log(NamespaceIx(ns as u16));
+        let stored = &mut self.server.files.logs[ns];
+        while let Ok(Some(chunk)) = log.read(Offset(stored.next())) {
+            if !stored.fits(chunk.frame.len()) {
+                stored.sync()?;
+            }
+            stored.append(MATCHES, chunk.first.0, chunk.next.0, &[&chunk.frame])?;
+        }
+        stored.sync()?;
+        stored.prepare()?;
+        if !self.faults || !self.dice.one_in(3) {
+            stored.seal()?;
+        }
+        let visible = stored.visible();
+        self.trace.note("log synced", &[ns as i64, visible as i64]);
+        Ok(())
+    }
+
+    /// Faults stop: everything due must arrive.
+    fn settle(&mut self) {
+        self.faults = false;
+        self.disk.set_faults(Default::default());
+        self.disk.set_fuse(None);
+        (self.off, self.stalled) = (0, false);
+        self.partners.iter_mut().for_each(|partner| partner.manner = Manner::Honest);
+        self.trace.note("settle", &[self.time]);
+        for round in 0..5 {
+            if round > 0 {
+                self.time += [0, MINUTE, 2 * HOUR, 3 * HOUR, 24 * HOUR][round];
+            }
+            self.set_clock();
+            if round == 1 {
+                self.last_act();
+            }
+            self.calm();
+            if self.error.is_some() || self.ended {
+                return;
+            }
+        }
+        self.all_arrived();
+        self.hit(S::EndReached);
+    }
+
+    /// Everything that can move moves, until nothing does.
+    fn calm(&mut self) {
+        for _ in 0..10_000 {
+            let mut moved = false;
+            for source in 0..self.sources.len() {
+                moved |= self.source_flush(source);
+            }
+            for authority in 0..self.authorities.len() {
+                moved |= self.authority_retry(authority);
+            }
+            moved |= self.deliver_all();
+            for shard in 0..self.server.shards.len() {
+                while self.turn(shard) {
+                    moved = true;
+                }
+            }
+            moved |= !self.server.waiting.is_empty();
+            self.sync_journal();
+            for ns in 0..self.history.len() {
+                self.sync_log(ns);
+            }
+            for partner in 0..self.partners.len() {
+                moved |= self.partner_reads(partner);
+            }
+            if !moved || self.error.is_some() || self.ended {
+                return;
+            }
+        }
+        self.wrong("it does not come to rest");
+    }
+
+    fn all_arrived(&mut self) {
+        self.note_lies();
+        for ns in 0..self.history.len() {
+            for no in 0..self.desk.alerts() as u32 {
+                let (cancelled, version) = self.desk.end_of(no);
+                let mut told = 0;
+                let stories = self.history[ns].stories.range((no, 0)..=(no, u64::MAX));
+                let mut late = None;
+                for (key, story) in stories {
+                    told += 1;
+                    if story.cancelled != cancelled || story.version != version {
+                        late = Some(format!("device {} hears {story:?} of alert {no}", key.1));
+                    }
+                }
+                let notified: usize =
+                    self.server.shards.iter().map(|shard| shard.rules[ns].notified(no)).sum();
+                if let Some(late) = late {
+                    self.wrong(format!("{late}, which is at version {version}, ended: {cancelled}"));
+                }
+                if told != notified {
+                    self.wrong(format!("{told} devices of {notified} were told of alert {no}"));
+                }
+            }
+        }
+        for nth in 0..self.partners.len() {
+            let partner = &self.partners[nth];
+            let all = self.history[partner.ns].matches.len();
+            if partner.saw.len() != all {
+                let saw = partner.saw.len();
+                self.wrong(format!("partner {nth} saw {saw} of {all} matches"));
+            }
+        }
+        for nth in 0..self.sources.len() {
+            let source = &self.sources[nth];
+            let mut lost = None;
+            for (device, seen) in &source.newest {
+                let shard = &self.server.shards[self.server.partition(*device)];
+                let held = shard.rules[source.ns].devices.get(device);
+                if held.is_none_or(|held| held.at < seen.at) && seen.at <= self.time + self.setup.skew {
+                    lost = Some(format!("device {device}: {held:?} is held, {seen:?} was sent"));
+                }
+            }
+            if let Some(lost) = lost
+                && !self.lied
+                && !self.rejected_some(nth)
+            {
+                self.wrong(lost);
+            }
+        }
+    }
+
+    /// Whether pings of a source may have been rejected for their time.
+    fn rejected_some(&self, source: usize) -> bool {
+        self.seen.0[S::PingFuture as usize] > 0 || self.sources[source].clock_off > 0
+    }
+}
