@@ -134,6 +134,10 @@ pub const ORDERS_QUEUED_MAX: usize = 1_024;
 /// Devices that a scan looks at before pings get their turn: about a millisecond of work.
 pub const SCAN_SLICE_DEVICES: usize = 16_384;
 
+/// Bytes of rows that changed while a snapshot is written and wait to be written themselves, for one
+/// partition. At more, they are written before further pings are taken.
+pub const SNAPSHOT_ASIDE_BYTES_MAX: usize = 4 << 20;
+
 /// Pings of one batch of a replay, and how many go between two writes of matches (so a replay
 /// holds the matches of that many pings, not of the whole file).
 pub const REPLAY_BATCH_PINGS: usize = 8_192;

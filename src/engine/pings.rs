@@ -286,9 +286,7 @@ impl Partition {
         let quiet = hot.is_quiet(row.set());
         // An unfinished scan must judge a device that is not quiet before its row changes.
         if stays && (quiet || self.unfinished.is_none()) {
-            if SAVES && !planted(Defect::ShortWay) {
-                devices.save(no, ix, row);
-            }
+            let row = if SAVES && !planted(Defect::ShortWay) { devices.saved(ix, row) } else { row };
             let seen = Seen { time: after as u32, accuracy_m, set: row.set() };
             devices.rows.write(no, row.with_ping(lat_e7, lon_e7, seen));
             if quiet { Stay::Quiet } else { Stay::Asks(ix) }
