@@ -165,6 +165,8 @@ fn planted_defects_are_found() {
             });
             match found {
                 Some((seed, why)) => {
+                    let alone = run(seed, false).result;
+                    assert_eq!(alone, Ok(()), "seed {seed} fails without a defect");
                     let line: String = why.chars().take(120).collect();
                     println!("{defect:?}: seed {seed}: {}", line.replace('\n', " "));
                 }
