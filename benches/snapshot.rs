@@ -4,6 +4,8 @@
 //! nothing else going on, and restored from memory; then pings go on, chunks of them with a snapshot being
 //! written in turn with chunks without. Times are of the thread's processor time; nothing is written to a disk.
 
+#![expect(clippy::expect_used, reason = "a bench may stop where its world is wrong")]
+
 mod common;
 
 use std::time::Duration;
@@ -16,7 +18,7 @@ use common::{
 use country::Shares;
 use hexcast::domain::MaxAge;
 use hexcast::engine::{Output, Partition, PartitionConfig, PingClock, Restorer};
-use hexcast::limits::{CLOCK_SKEW_MS, MAX_AGE_MS};
+use hexcast::limits::{CLOCK_SKEW_MS, MAX_AGE_MS, SNAPSHOT_ASIDE_BYTES_MAX};
 
 /// Alerts that stand.
 const ALERTS: u32 = 10;
@@ -31,7 +33,7 @@ struct Args {
     #[arg(long, default_value_t = 65_536)]
     step: usize,
     /// Bytes that may wait before more pings are taken.
-    #[arg(long, default_value_t = 4 << 20)]
+    #[arg(long, default_value_t = SNAPSHOT_ASIDE_BYTES_MAX)]
     debt: usize,
     /// Pairs of turns: two million pings without a snapshot, then a whole one.
     #[arg(long, default_value_t = 5)]

@@ -16,6 +16,7 @@ pub mod files;
 pub mod fuzzing;
 pub mod geo;
 pub mod http;
+pub mod keeper;
 pub mod limits;
 pub(crate) mod planted;
 pub mod quic;

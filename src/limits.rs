@@ -134,6 +134,10 @@ pub const ORDERS_QUEUED_MAX: usize = 1_024;
 /// Devices that a scan looks at before pings get their turn: about a millisecond of work.
 pub const SCAN_SLICE_DEVICES: usize = 16_384;
 
+/// Bytes of rows that changed while a snapshot is written and wait to be written themselves, for one
+/// partition. At more, they are written before further pings are taken.
+pub const SNAPSHOT_ASIDE_BYTES_MAX: usize = 4 << 20;
+
 /// Pings of one batch of a replay, and how many go between two writes of matches (so a replay
 /// holds the matches of that many pings, not of the whole file).
 pub const REPLAY_BATCH_PINGS: usize = 8_192;
@@ -330,3 +334,14 @@ pub const SNAPSHOT_WRITE_BYTES: usize = 4 << 20;
 pub const SNAPSHOT_READ_BYTES: usize = 1 << 20;
 /// Most bytes of a snapshot's manifest: a file for each of 256 partitions of 1,024 namespaces would be some 80 MiB.
 pub const SNAPSHOT_MANIFEST_BYTES_MAX: usize = 128 << 20;
+
+/// Snapshots that are kept: where the newest cannot be read, the one before can.
+pub const SNAPSHOTS_KEPT: usize = 2;
+/// How often a snapshot is begun, ms; longer where one takes long.
+pub const SNAPSHOT_EVERY_MS: u64 = 60_000;
+/// Blocks of a snapshot that wait for the disk, of half a MiB each, a partition.
+pub const SNAPSHOT_BLOCKS_QUEUED_MAX: usize = 4;
+/// Bytes that a partition puts aside for a snapshot before its pings wait for the disk.
+pub const SNAPSHOT_DEBT_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a match log that recovery reads at a time.
+pub const RECOVERY_READ_BYTES: usize = 4 << 20;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::unbounded_channel;
 use tracing_subscriber::EnvFilter;
 
 use super::args::{DEFAULT_HTTP, DEFAULT_SERVER, partitions};
@@ -16,8 +17,9 @@ use crate::access::pki;
 use crate::delivery::{Delivery, LagLimits, Ticks};
 use crate::desk::{Desk, Policies};
 use crate::http;
+use crate::keeper::{self, Keeper};
 use crate::quic::{Server, Services};
-use crate::runtime::{MatchSink, Runtime, RuntimeConfig};
+use crate::runtime::{ClockMode, MatchSink, Runtime, RuntimeConfig};
 use crate::telemetry::Telemetry;
 
 /// Runs the engine until SIGTERM or SIGINT, then drains and ends.
@@ -137,27 +139,52 @@ async fn serve(config: Config, pki: &Path) -> anyhow::Result<()> {
     let telemetry = Telemetry::new(names, config.runtime.partitions);
     // First, so that whoever watches sees the start.
     let http = open_http(config.http, &telemetry).await?;
-    let counted = Arc::clone(&telemetry);
-    let engine =
-        Engine::start_counted(config.runtime, config.policies, config.lag, config.quic, pki, counted)?;
+    let (fatal, mut failed) = unbounded_channel();
+    let setup = keeper::Setup {
+        runtime: config.runtime,
+        policies: config.policies,
+        lag: config.lag,
+        telemetry: Arc::clone(&telemetry),
+        fatal,
+    };
+    let (folder, pki, quic) = (config.data_dir, pki.to_owned(), config.quic);
+    let starting = tokio::task::spawn_blocking(move || Engine::start_kept(&folder, setup));
+    let engine = tokio::select! {
+        started = starting => started.context("the start")??,
+        // What was kept stays as it is; a start only reads, or repeats itself.
+        () = signals.next() => bail!("a signal ended the start"),
+    };
+    let engine = engine.open(quic, &pki)?;
     telemetry.health.serving();
     say(&format!("listening on {} (QUIC)", engine.address()))?;
     if let Some(http) = &http {
         say(&format!("listening on {} (HTTP)", http.local_addr()))?;
     }
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        Some(why) = failed.recv() => end_at_once(&telemetry, &why),
+    }
     // First, so that nobody is sent here any more.
     telemetry.health.stopping();
     note(&"hexcast: shutting down: applying what was taken");
     tokio::select! {
         stopped = engine.stop() => stopped?,
         () = signals.next() => bail!("a second signal ended the shutdown: what was taken may not be applied"),
+        Some(why) = failed.recv() => end_at_once(&telemetry, &why),
     }
     if let Some(http) = http {
         http.shutdown().await;
     }
     note(&"hexcast: shut down");
     Ok(())
+}
+
+/// What is on the disk is not known any more: nothing else may be told, nor written. The next start
+/// goes on from what surely was kept.
+fn end_at_once(telemetry: &Telemetry, why: &str) -> ! {
+    telemetry.health.fatal(why.to_owned());
+    note(&format!("hexcast: FATAL: {why}"));
+    std::process::exit(1)
 }
 
 /// The signals that end the server.
@@ -203,6 +230,22 @@ async fn open_http(
 pub(super) struct Engine {
     runtime: Runtime,
     server: Server,
+    /// Where it is kept.
+    keeper: Option<Keeper>,
+}
+
+/// An engine whose door is not open yet.
+struct Started {
+    services: Services,
+    keeper: Option<Keeper>,
+}
+
+impl Started {
+    fn open(self, quic: SocketAddr, pki: &Path) -> anyhow::Result<Engine> {
+        let runtime = self.services.runtime.clone();
+        let server = Server::bind(quic, pki, self.services)?;
+        Ok(Engine { runtime, server, keeper: self.keeper })
+    }
 }
 
 impl Engine {
@@ -228,14 +271,35 @@ impl Engine {
         pki: &Path,
         telemetry: Arc<Telemetry>,
     ) -> anyhow::Result<Self> {
+        let services = Self::services(config, policies, lag, telemetry)?;
+        Started { services, keeper: None }.open(quic, pki)
+    }
+
+    fn services(
+        config: RuntimeConfig,
+        policies: Policies,
+        lag: LagLimits,
+        telemetry: Arc<Telemetry>,
+    ) -> anyhow::Result<Services> {
         let delivery = Arc::new(Delivery::with(&config.namespaces, lag, Ticks::real(), []));
         delivery.observe(&telemetry);
         let sink = Arc::clone(&delivery) as Arc<dyn MatchSink>;
         let runtime = Runtime::start_counted(config, sink, telemetry).context("the partitions' threads")?;
         let desk = Arc::new(Desk::new(runtime.clone(), policies));
-        let services = Services { runtime: runtime.clone(), desk, delivery };
-        let server = Server::bind(quic, pki, services)?;
-        Ok(Self { runtime, server })
+        Ok(Services { runtime, desk, delivery })
+    }
+
+    /// Goes on where the data folder ends; on the event clock, which is for recorded streams, nothing is
+    /// kept. Blocks.
+    fn start_kept(folder: &Path, setup: keeper::Setup) -> anyhow::Result<Started> {
+        if setup.runtime.clock == ClockMode::Event {
+            note(&"hexcast: on the event clock nothing is kept: what it knows ends with it");
+            let keeper::Setup { runtime, policies, lag, telemetry, .. } = setup;
+            let services = Self::services(runtime, policies, lag, telemetry)?;
+            return Ok(Started { services, keeper: None });
+        }
+        let keeper::Started { runtime, desk, delivery, keeper } = keeper::start(folder, setup)?;
+        Ok(Started { services: Services { runtime, desk, delivery }, keeper: Some(keeper) })
     }
 
     /// Where it listens.
@@ -246,15 +310,12 @@ impl Engine {
     /// Closes the door, applies what was taken, and keeps it.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         self.server.shutdown().await;
-        let runtime = self.runtime;
-        tokio::task::spawn_blocking(move || {
-            runtime.stop();
-            keep();
+        let (runtime, keeper) = (self.runtime, self.keeper);
+        tokio::task::spawn_blocking(move || match keeper {
+            Some(keeper) => keeper.stop(&runtime),
+            None => runtime.stop(),
         })
         .await
         .context("stopping the partitions")
     }
 }
-
-/// Where the last snapshot is taken: the partitions have applied all and ended.
-fn keep() {}

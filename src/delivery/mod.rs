@@ -16,7 +16,7 @@ mod ticks;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::{AlertNo, CursorAt};
+use crate::domain::{AlertNo, CursorAt, Offset};
 use crate::runtime::{AlertInfo, MatchSink, NamespaceConfig, NamespaceIx, Output};
 use crate::telemetry::{Bound, Telemetry};
 
@@ -143,5 +143,9 @@ impl MatchSink for Delivery {
 
     fn matches(&self, namespace: NamespaceIx, matches: &Output) {
         self.log(namespace).append(matches);
+    }
+
+    fn end(&self, namespace: NamespaceIx) -> Offset {
+        self.log(namespace).appended()
     }
 }

@@ -71,7 +71,7 @@ impl Partition {
 
     /// Bytes that wait because what they were has changed. Each accepted ping adds less than a hundred, and
     /// [`snapshot_some`](Self::snapshot_some) takes them first: whoever lets pings in only
-    /// below a bound keeps to that bound and a batch. (Now and then, when times of a cell get
+    /// below a bound (`limits::SNAPSHOT_ASIDE_BYTES_MAX`) keeps to that bound and a batch. (Now and then, when times of a cell get
     /// another base or an alert is cancelled, all rows of a cell are added at once.)
     pub fn snapshot_debt(&self) -> usize {
         self.devices.saving.as_ref().map_or(0, |saving| saving.debt())

@@ -13,7 +13,7 @@ use crossbeam::channel::Sender;
 
 use super::clock::Clock;
 use super::queue::{BatchTask, PingTask, Task, Ticket};
-use super::{ClockMode, MatchSink, NamespaceIx, RuntimeConfig};
+use super::{ClockMode, MatchSink, NamespaceIx, RuntimeConfig, SnapshotPart};
 use crate::domain::{
     AlertNo, Cause, DeviceId, EventTime, PartSpec, PingCounts, PingReject, PingRow, Uncertainty,
 };
@@ -156,34 +156,47 @@ impl Driver {
     }
 
     /// So many orders are in the machines that it was made of.
-    pub(super) fn set_orders(&mut self, orders: u64) {
+    pub(crate) fn set_orders(&mut self, orders: u64) {
         self.orders = orders;
     }
 
     /// Begins a snapshot of all namespaces as they are now, one moment for all; false where a scan
     /// is unfinished or a snapshot under way.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
     pub(crate) fn begin_snapshot(&mut self) -> bool {
         let may = |machine: &Partition| !machine.has_work() && !machine.snapshot_active();
         let begins = self.machines.iter().all(may);
         begins && self.machines.iter_mut().all(Partition::begin_snapshot)
     }
 
+    /// The namespaces as they are when a snapshot begins.
+    pub(super) fn begun(&self) -> Vec<SnapshotPart> {
+        let begin = |(ns, machine): (u16, &Partition)| SnapshotPart::Begin {
+            namespace: NamespaceIx(ns),
+            orders: self.orders,
+            clock: machine.clock(),
+            devices: machine.devices(),
+            log_end: self.sink.end(NamespaceIx(ns)),
+        };
+        (0..).zip(&self.machines).map(begin).collect()
+    }
+
+    /// Bytes that a snapshot under way has put aside.
+    pub(super) fn snapshot_debt(&self) -> usize {
+        self.machines.iter().map(Partition::snapshot_debt).sum()
+    }
+
     /// Appends the next block of a namespace's snapshot; says whether there are more.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
     pub(crate) fn snapshot_some(&mut self, namespace: NamespaceIx, bytes: usize, out: &mut Vec<u8>) -> bool {
         let machine = self.machines.get_mut(usize::from(namespace.0));
         machine.is_some_and(|machine| machine.snapshot_some(bytes, out))
     }
 
     /// Gives all snapshots up.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
     pub(crate) fn abort_snapshot(&mut self) {
         self.machines.iter_mut().for_each(Partition::abort_snapshot);
     }
 
     /// A namespace's clock, and how many devices it has.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
     pub(crate) fn state_of(&self, namespace: NamespaceIx) -> Option<(EventTime, usize)> {
         let machine = self.machines.get(usize::from(namespace.0))?;
         Some((machine.clock(), machine.devices()))
@@ -197,6 +210,8 @@ impl Driver {
             Task::Order { order, index } => self.order(&order, index),
             Task::Passed { through } => self.on_each(|machine, out| machine.stages_through(through, out)),
             Task::Preview { part, mode, reply } => self.preview(part, mode, reply),
+            // The thread's own affair.
+            Task::Snapshot { .. } => {}
             Task::Barrier { reply } => {
                 self.finish();
                 // Whoever waited may have gone.

@@ -11,13 +11,13 @@ mod clock;
 mod driver;
 mod event;
 mod queue;
-#[cfg_attr(not(test), expect(dead_code, reason = "used by the live start once it has a store"))]
 mod recovery;
 mod replay;
 #[cfg(test)]
 mod schedules;
 mod worker;
 
+use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
 
@@ -26,18 +26,17 @@ use tokio::sync::mpsc;
 pub use crate::domain::partition_of;
 pub use crate::engine::{EventKey, Output};
 pub(crate) use clock::Clock;
-#[cfg(test)]
 pub(crate) use driver::Driver;
-#[cfg(test)]
 pub(crate) use recovery::{Logged, Recovery, stand_alerts};
 pub use replay::{Replay, ReplayError, ReplaySummary, replay};
 
 use crate::domain::{
-    AlertId, AlertNo, DirectiveKind, EventTime, MaxAge, Namespace, PartSpec, PingCounts, PingRow, Status,
-    Uncertainty,
+    AlertId, AlertNo, DirectiveKind, EventTime, MaxAge, Namespace, Offset, PartSpec, PingCounts, PingRow,
+    Status, Uncertainty,
 };
 use crate::engine::Order;
 use crate::geo::PreparedArea;
+use crate::limits::SNAPSHOT_BLOCKS_QUEUED_MAX;
 use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry::{Bound, Telemetry};
 use crate::wire::PingBatch;
@@ -66,6 +65,10 @@ pub trait MatchSink: Send + Sync + 'static {
     /// Matches of one partition in order; called on partition threads, before the pings that
     /// caused them are acknowledged as applied.
     fn matches(&self, namespace: NamespaceIx, matches: &Output);
+    /// The offset that the next match of a namespace will get, where matches have offsets.
+    fn end(&self, _namespace: NamespaceIx) -> Offset {
+        Offset(0)
+    }
 }
 
 /// A decided action on its way to the partitions.
@@ -84,6 +87,33 @@ pub trait ActionSource: Send + Sync + 'static {
     /// Takes the earliest waiting action and decides it at `clock` or its own time, the later.
     /// `None` where the alert's life rejects it (the source reports that).
     fn decide_next(&self, clock: EventTime) -> Option<Told>;
+}
+
+/// What a partition hands over of its snapshot.
+#[derive(Clone, Debug)]
+pub(crate) enum SnapshotPart {
+    /// A namespace, as of the moment at which the snapshot began; its blocks follow.
+    Begin {
+        /// Which.
+        namespace: NamespaceIx,
+        /// How many orders were carried out.
+        orders: u64,
+        /// Its clock.
+        clock: EventTime,
+        /// How many devices.
+        devices: usize,
+        /// All matches of this partition up to then are below this offset, and none since.
+        log_end: Offset,
+    },
+    /// The next block.
+    Block(Vec<u8>),
+    /// All namespaces are whole.
+    End,
+}
+
+/// The server's clock.
+pub(crate) fn wall_clock() -> Arc<dyn Clock> {
+    Arc::new(clock::WallClock::default())
 }
 
 /// Which clock the partitions run on.
@@ -183,24 +213,40 @@ impl Runtime {
         sink: Arc<dyn MatchSink>,
         telemetry: Arc<Telemetry>,
     ) -> std::io::Result<Self> {
+        let clock = wall_clock();
+        let driver = |nth: u32| {
+            let seed = std::hash::RandomState::new().hash_one(nth);
+            Driver::new(&config, Arc::clone(&sink), Arc::clone(&clock), seed)
+        };
+        let drivers = (0..config.partitions).map(driver).collect();
+        Self::start_with(config, sink, telemetry, clock, drivers, 0)
+    }
+
+    /// Starts the partition threads with drivers that have carried out `told` orders.
+    pub(crate) fn start_with(
+        config: RuntimeConfig,
+        sink: Arc<dyn MatchSink>,
+        telemetry: Arc<Telemetry>,
+        clock: Arc<dyn Clock>,
+        drivers: Vec<Driver>,
+        told: u64,
+    ) -> std::io::Result<Self> {
         let (queues, ends) = queue::open(config.partitions);
         let queues = Arc::new(queues);
         let (pings, orders) = (Arc::clone(&queues), Arc::clone(&queues));
         telemetry.bounds.watch(Bound::PingsQueued, move || pings.pings_queued());
         telemetry.bounds.watch(Bound::OrdersQueued, move || orders.orders_queued());
-        let clock: Arc<dyn Clock> = Arc::new(clock::WallClock::default());
         let threads = ends
             .into_iter()
-            .map(|end| {
-                worker::spawn(end, &config, Arc::clone(&sink), Arc::clone(&clock), Arc::clone(&telemetry))
-            })
+            .zip(drivers)
+            .map(|(end, driver)| worker::spawn(end, driver, Arc::clone(&telemetry)))
             .collect::<std::io::Result<Vec<_>>>()?;
         let inner = Inner {
             sink,
             queues,
             clock,
             event: Mutex::new(EventDriver::default()),
-            told: Mutex::new(0),
+            told: Mutex::new(told),
             threads: Mutex::new(threads),
             telemetry,
             config,
@@ -300,6 +346,14 @@ impl Runtime {
             }
         }
         sums
+    }
+
+    /// Has a partition take a snapshot of its namespaces, all as of one moment, while pings go on. Without
+    /// an `End` it is not whole: the partition is ending.
+    pub(crate) fn snapshot(&self, partition: u32) -> crossbeam::channel::Receiver<SnapshotPart> {
+        let (out, parts) = crossbeam::channel::bounded(SNAPSHOT_BLOCKS_QUEUED_MAX);
+        self.inner.queues.urgent_to(partition, queue::Task::Snapshot { out });
+        parts
     }
 
     /// Waits until the partitions have done all that was queued before.

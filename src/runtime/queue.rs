@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{Applied, NamespaceIx, lock, partition_of};
+use super::{Applied, NamespaceIx, SnapshotPart, lock, partition_of};
 use crate::domain::{DeviceId, EventTime, PartSpec, PingCounts, PingRow, Uncertainty};
 use crate::engine::Order;
 use crate::geo::PreparedArea;
@@ -39,6 +39,10 @@ pub(super) enum Task {
     },
     Barrier {
         reply: Sender<()>,
+    },
+    /// Take a snapshot and hand it over.
+    Snapshot {
+        out: Sender<SnapshotPart>,
     },
 }
 
@@ -213,6 +217,16 @@ impl Queues {
     pub(super) fn urgent_to_all(&self, task: &Task) {
         if let Some(senders) = self.senders() {
             senders.urgent.iter().for_each(|queue| drop(queue.send(task.clone())));
+        }
+    }
+
+    /// Puts a task before all waiting pings of one partition.
+    pub(super) fn urgent_to(&self, partition: u32, task: Task) {
+        if let Some(senders) = self.senders()
+            && let Some(queue) = senders.urgent.get(partition as usize)
+        {
+            // A closed queue is a partition that is gone; then what waits for an answer sees that.
+            drop(queue.send(task));
         }
     }
 

@@ -306,7 +306,8 @@ impl SegmentedLog {
         self.spare.is_some()
     }
 
-    /// Removes the segments of which all records are below `below` and visible; returns how many.
+    /// Removes the segments of which all records are below `below` and visible, once a later segment has something
+    /// visible; returns how many.
     ///
     /// # Errors
     /// `Io`, which poisons the log.
@@ -317,8 +318,12 @@ impl SegmentedLog {
         loop {
             let path = {
                 let mut state = self.shared.write();
+                // Only once a seal names a place in a later segment: until then a lost write of that segment's head
+                // would leave nothing that knows where the log ends.
+                let later =
+                    state.segments.first().is_some_and(|it| it.number < state.visible.position.segment);
                 match state.segments.get(1) {
-                    Some(next) if next.first <= below => {}
+                    Some(next) if later && next.first <= below => {}
                     _ => return Ok(removed),
                 }
                 let at = if on(Plant::TrimsNewestFirst) { state.segments.len() - 2 } else { 0 };
