@@ -60,6 +60,7 @@ impl World {
     }
 
     fn stop(&mut self) {
+        self.note_lies();
         let power = self.dice.one_in(2);
         self.trace.note("crash", &[i64::from(power)]);
         if power {

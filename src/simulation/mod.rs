@@ -9,7 +9,8 @@
 //! everything due arrives.
 //!
 //! `HEXCAST_SEEDS=200000 HEXCAST_SEED=0 cargo test --release --lib simulation -- --nocapture` is the
-//! long run; a seed that fails prints itself, and runs alone with `HEXCAST_SEED=<it> HEXCAST_SEEDS=1`.
+//! long run; a seed that fails prints itself, and runs alone with `HEXCAST_SEED=<it> HEXCAST_SEEDS=1`, and
+//! `HEXCAST_TRACE=<lines>` for more of its trace.
 
 mod actors;
 mod acts;
@@ -55,7 +56,7 @@ fn run(seed: u64, told: bool) -> Ran {
         seen: world.seen.clone(),
         simulated_ms: world.time - start,
         result,
-        tail: world.trace.tail(60),
+        tail: world.trace.tail(setting("HEXCAST_TRACE", 60) as usize),
     }
 }
 

@@ -472,6 +472,7 @@ impl World {
     pub(super) fn note_lies(&mut self) -> bool {
         let counts = self.disk.counts();
         if !self.lied && counts.torn_writes + counts.misdirected > 0 {
+            self.trace.note("lied", &[counts.torn_writes as i64, counts.misdirected as i64]);
             self.lied = true;
             self.hit(S::Misdirected);
         }
