@@ -3,7 +3,6 @@
 
 /// A defect that may be switched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "some are named in test code only"))]
 pub(crate) enum Defect {
     /// Matches that the log holds are not noted after a restart.
     LogNotNoted,

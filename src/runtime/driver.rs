@@ -197,6 +197,7 @@ impl Driver {
     }
 
     /// A namespace's clock, and how many devices it has.
+    #[cfg(test)]
     pub(crate) fn state_of(&self, namespace: NamespaceIx) -> Option<(EventTime, usize)> {
         let machine = self.machines.get(usize::from(namespace.0))?;
         Some((machine.clock(), machine.devices()))

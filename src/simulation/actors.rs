@@ -291,8 +291,8 @@ impl World {
         if from == visible {
             return false;
         }
-        let matches = if self.dice.one_in(2) { self.from_memory(ns, from) } else { None };
-        let matches = match matches.map_or_else(|| self.from_disk(ns, from), Ok) {
+        let matches = if self.dice.one_in(2) { self.memory_from(ns, from) } else { None };
+        let matches = match matches.map_or_else(|| self.disk_from(ns, from), Ok) {
             Ok(matches) => matches,
             Err(error) => {
                 self.store_error(error);
@@ -312,13 +312,13 @@ impl World {
         true
     }
 
-    fn from_memory(&self, ns: usize, from: u64) -> Option<Vec<super::model::Found>> {
+    fn memory_from(&self, ns: usize, from: u64) -> Option<Vec<super::model::Found>> {
         let log = self.server.sink.delivery.log(NamespaceIx(ns as u16));
         let chunk = log.read(Offset(from)).ok()??;
         Some(chunk.matches()?.iter().map(|(_, found)| plain(&found)).collect())
     }
 
-    fn from_disk(&self, ns: usize, from: u64) -> Result<Vec<super::model::Found>, StoreError> {
+    fn disk_from(&self, ns: usize, from: u64) -> Result<Vec<super::model::Found>, StoreError> {
         let records = self.server.files.logs[ns].reader().read(from, 1)?;
         let Some(record) = records.first().filter(|record| record.kind == MATCHES) else {
             return Ok(Vec::new());

@@ -200,7 +200,7 @@ impl World {
         if !skipped.is_empty() {
             self.hit(S::SnapshotSkipped);
         }
-        for manifest in finished {
+        if let Some(manifest) = finished.into_iter().next() {
             let reached = manifest.files.iter().all(|file| {
                 let ns = self.setup.runtime.namespaces.iter().position(|c| c.name.as_str() == file.namespace);
                 self.server.files.logs[ns.unwrap_or_default()].visible() >= file.match_log_end

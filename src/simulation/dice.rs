@@ -6,7 +6,7 @@ pub(super) struct Dice(u64);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0xd134_2543_de82_ef95) ^ 0x51_7cc1_b727_220a_95)
+        Self(seed.wrapping_mul(0xd134_2543_de82_ef95) ^ 0x517c_c1b7_2722_0a95)
     }
 
     pub(super) fn next(&mut self) -> u64 {

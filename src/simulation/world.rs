@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::acts::{Act, HOUR, MINUTE};
 use super::checks::{History, same};
 use super::dice::{Dice, Seen, Situation as S, Trace};
-use super::disk::{Files, MATCHES};
+use super::disk::Files;
 use super::keeper::Snap;
 use super::model::{Desk, Found};
 use super::server::{Batch, Server, Setup, plain};
@@ -340,7 +340,7 @@ impl World {
             return true;
         }
         // Now and then a stage falls due just after the thread has looked at the clock.
-        if !busy && !(self.faults && self.dice.one_in(4)) {
+        if !(busy || self.faults && self.dice.one_in(4)) {
             let due = shard.rules.iter().filter_map(|rules| rules.next_stage_at()).min();
             shard.driver.apply_due_stages();
             if due.is_some_and(|due| due <= now) {
@@ -581,34 +581,6 @@ impl World {
     }
 
     /// What a match log holds in memory goes to the disk.
-    pub(super) fn sync_log(&mut self, ns: usize) {
-        if let Err(error) = self.write_log(ns) {
-            self.store_error(error);
-        }
-    }
-
-    fn write_log(&mut self, ns: usize) -> Result<(), StoreError> {
-        use crate::domain::Offset;
-        use crate::runtime::NamespaceIx;
-        let sink = std::sync::Arc::clone(&self.server.sink);
-        let log = sink.delivery.log(NamespaceIx(ns as u16));
-        let stored = &mut self.server.files.logs[ns];
-        while let Ok(Some(chunk)) = log.read(Offset(stored.next())) {
-            if !stored.fits(chunk.frame.len()) {
-                stored.sync()?;
-            }
-            stored.append(MATCHES, chunk.first.0, chunk.next.0, &[&chunk.frame])?;
-        }
-        stored.sync()?;
-        stored.prepare()?;
-        if !self.faults || !self.dice.one_in(3) {
-            stored.seal()?;
-        }
-        let visible = stored.visible();
-        self.trace.note("log synced", &[ns as i64, visible as i64]);
-        Ok(())
-    }
-
     /// Faults stop: everything due must arrive.
     fn settle(&mut self) {
         self.faults = false;

@@ -34,11 +34,14 @@ pub(crate) fn encode<T: Encode>(value: &T, out: &mut Vec<u8>) -> bool {
 
 /// Reads a value that fills `bytes` exactly, or says why it does not.
 pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, String> {
-    match bytes.len() {
-        0..=SMALL => decode_within::<T, SMALL>(bytes),
-        ..=MEDIUM => decode_within::<T, MEDIUM>(bytes),
-        ..=LARGE => decode_within::<T, LARGE>(bytes),
-        _ => decode_within::<T, CONTROL_BYTES_MAX>(bytes),
+    if bytes.len() <= SMALL {
+        decode_within::<T, SMALL>(bytes)
+    } else if bytes.len() <= MEDIUM {
+        decode_within::<T, MEDIUM>(bytes)
+    } else if bytes.len() <= LARGE {
+        decode_within::<T, LARGE>(bytes)
+    } else {
+        decode_within::<T, CONTROL_BYTES_MAX>(bytes)
     }
 }
 
