@@ -4,6 +4,8 @@
 //! nothing else going on, and restored from memory; then pings go on, chunks of them with a snapshot being
 //! written in turn with chunks without. Times are of the thread's processor time; nothing is written to a disk.
 
+#![expect(clippy::expect_used, reason = "a bench may stop where its world is wrong")]
+
 mod common;
 
 use std::time::Duration;
@@ -16,7 +18,7 @@ use common::{
 use country::Shares;
 use hexcast::domain::MaxAge;
 use hexcast::engine::{Output, Partition, PartitionConfig, PingClock, Restorer};
-use hexcast::limits::{CLOCK_SKEW_MS, MAX_AGE_MS};
+use hexcast::limits::{CLOCK_SKEW_MS, MAX_AGE_MS, SNAPSHOT_ASIDE_BYTES_MAX};
 
 /// Alerts that stand.
 const ALERTS: u32 = 10;
@@ -31,10 +33,10 @@ struct Args {
     #[arg(long, default_value_t = 65_536)]
     step: usize,
     /// Bytes that may wait before more pings are taken.
-    #[arg(long, default_value_t = 4 << 20)]
+    #[arg(long, default_value_t = SNAPSHOT_ASIDE_BYTES_MAX)]
     debt: usize,
-    /// Pairs of turns with and without a snapshot.
-    #[arg(long, default_value_t = 8)]
+    /// Pairs of turns: two million pings without a snapshot, then a whole one.
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -97,24 +99,33 @@ fn write_and_restore(args: &Args, watched: &mut Watched) {
             ms(longest),
         );
         let config = PartitionConfig { max_age: MaxAge::Ms(MAX_AGE_MS), sliced: true, seed: 9 };
-        let (restored, spent) = Spent::on(|| {
-            let mut restorer = Restorer::new(config, bytes as u64);
-            for block in &blocks {
-                restorer.block(block).expect("as it was written");
-            }
-            restorer.finish().expect("as it was written")
-        });
+        let mut restorer = Restorer::new(config, bytes as u64);
+        // Rows are blocks of kind 3; the others say which cells there are.
+        let mut take = |rows: bool| {
+            let (_, spent) = Spent::on(|| {
+                for block in blocks.iter().filter(|block| (block[1] == 3) == rows) {
+                    restorer.block(block).expect("as it was written");
+                }
+            });
+            spent
+        };
+        let (on_cells, on_rows) = (take(false), take(true));
+        let (restored, last) = Spent::on(|| restorer.finish().expect("as it was written"));
+        let spent = on_cells + on_rows + last;
         assert_eq!(restored.devices(), watched.partition.devices(), "nobody is missing");
         println!(
-            "restored: {:.1} ns a device of processor time, {:.1} on the clock ({:.2} GB/s of this thread)",
+            "restored: {:.1} ns a device of processor time (cells {:.1}, rows {:.1}), {:.1} on the clock ({:.2} GB/s of \
+             this thread)",
             each(spent.cpu),
+            each(on_cells.cpu),
+            each(on_rows.cpu),
             each(spent.wall),
             bytes as f64 / spent.wall.as_secs_f64() / 1e9,
         );
     }
 }
 
-/// Nanoseconds a ping of the pings alone, and with what is written between them.
+/// What pings took, and what was written between them.
 #[derive(Default)]
 struct Turn {
     pings: u64,
@@ -122,25 +133,25 @@ struct Turn {
     on_writing: Duration,
     longest: Duration,
     aside: usize,
-    written: usize,
+    chunks: usize,
 }
 
-fn turn(args: &Args, partition: &mut Partition, chunk: &Chunk, saves: bool) -> Turn {
-    let mut turn = Turn::default();
-    let (mut out, mut block) = (Output::default(), Vec::new());
-    for (base, now, rows) in chunk.batches() {
-        if saves && !partition.snapshot_active() {
-            break;
-        }
-        let clock = PingClock::Wall { now, skew_ms: CLOCK_SKEW_MS };
-        let start = cpu_now();
-        partition.pings(clock, base, rows, &mut out);
-        let pinged = cpu_now();
-        out.clear();
-        turn.aside = turn.aside.max(partition.snapshot_debt());
-        if saves {
+impl Turn {
+    fn take(&mut self, args: &Args, partition: &mut Partition, chunk: &Chunk, saves: bool) {
+        let (mut out, mut block) = (Output::default(), Vec::new());
+        self.chunks += 1;
+        for (base, now, rows) in chunk.batches() {
+            if saves && !partition.snapshot_active() {
+                break;
+            }
+            let clock = PingClock::Wall { now, skew_ms: CLOCK_SKEW_MS };
+            let start = cpu_now();
+            partition.pings(clock, base, rows, &mut out);
+            let pinged = cpu_now();
+            out.clear();
+            self.aside = self.aside.max(partition.snapshot_debt());
             let mut written = 0;
-            while written < args.step || partition.snapshot_debt() > args.debt {
+            while saves && (written < args.step || partition.snapshot_debt() > args.debt) {
                 block.clear();
                 let more = partition.snapshot_some(args.step, &mut block);
                 written += block.len();
@@ -148,47 +159,57 @@ fn turn(args: &Args, partition: &mut Partition, chunk: &Chunk, saves: bool) -> T
                     break;
                 }
             }
-            turn.written += written;
+            self.on_writing += cpu_now() - pinged;
+            self.on_pings += pinged - start;
+            self.longest = self.longest.max(pinged - start);
+            self.pings += rows.len() as u64;
         }
-        turn.on_writing += cpu_now() - pinged;
-        turn.on_pings += pinged - start;
-        turn.longest = turn.longest.max(pinged - start);
-        turn.pings += rows.len() as u64;
     }
-    turn
+
+    fn each(&self, time: Duration) -> f64 {
+        time.as_nanos() as f64 / self.pings.max(1) as f64
+    }
 }
 
 fn under_pings(args: &Args, world: &mut World, watched: &mut Watched, chunk: &mut Chunk) {
-    let (mut alone, mut with, mut ratios, mut whole) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut longest, mut aside) = (Duration::ZERO, 0);
+    let (mut alone, mut with, mut ratios, mut first, mut whole) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut longest, mut aside, mut pings) = (Duration::ZERO, 0, 0);
     for _ in 0..args.rounds {
-        world.fill(chunk, CHUNK);
-        let without = turn(args, &mut watched.partition, chunk, false);
-        world.fill(chunk, CHUNK);
+        let mut without = Turn::default();
+        for _ in 0..2 {
+            world.fill(chunk, CHUNK);
+            without.take(args, &mut watched.partition, chunk, false);
+        }
         let start = cpu_now();
         assert!(watched.partition.begin_snapshot(), "nothing is under way");
         let begin = cpu_now() - start;
-        let saving = turn(args, &mut watched.partition, chunk, true);
-        watched.partition.abort_snapshot();
-        let each = |turn: &Turn, time: Duration| time.as_nanos() as f64 / turn.pings as f64;
-        let (a, b) = (each(&without, without.on_pings), each(&saving, saving.on_pings));
+        let mut saving = Turn::default();
+        let a = without.each(without.on_pings);
+        while watched.partition.snapshot_active() {
+            world.fill(chunk, CHUNK);
+            saving.take(args, &mut watched.partition, chunk, true);
+            if saving.chunks == 1 {
+                first.push(saving.each(saving.on_pings) / a);
+            }
+        }
+        let b = saving.each(saving.on_pings);
         alone.push(a);
         with.push(b);
         ratios.push(b / a);
-        whole.push(each(&saving, saving.on_pings + saving.on_writing + begin));
-        longest = longest.max(saving.longest);
-        aside = aside.max(saving.aside);
+        whole.push(saving.each(saving.on_pings + saving.on_writing + begin));
+        (longest, aside, pings) = (longest.max(saving.longest), aside.max(saving.aside), saving.pings);
     }
     println!(
-        "pings, the first {} after a snapshot began (batches of {BATCH}): {:.1} ns without, {:.1} while one is \
-         written: {:.3} times (median of {} pairs); {:.1} with what is written; longest batch {:.2} ms; at most {} \
-         bytes aside",
-        grouped(CHUNK as u64),
+        "pings (batches of {BATCH}): {:.1} ns without, {:.1} while a snapshot is written, which is {:.3} times \
+         (median of {} pairs; {:.3} times in the first million); {:.1} ns with what is written between; {} pings \
+         came while it was; longest batch {:.2} ms; at most {} bytes aside",
         median(alone),
         median(with),
         median(ratios),
         args.rounds,
+        median(first),
         median(whole),
+        grouped(pings),
         ms(longest),
         grouped(aside as u64),
     );

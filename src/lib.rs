@@ -15,12 +15,15 @@ pub mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod geo;
+pub mod http;
+pub mod keeper;
 pub mod limits;
 pub(crate) mod planted;
 pub mod quic;
 pub mod runtime;
 pub mod store;
 mod sync;
+pub mod telemetry;
 pub mod wire;
 
 #[cfg(test)]

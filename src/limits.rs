@@ -53,7 +53,7 @@ pub const REPORTS_MAX: usize = 1_000;
 pub const REPORTS_TOTAL_MAX: usize = 20_000;
 
 /// A journal smaller than this is never compacted, bytes: reading it takes a blink.
-pub const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+pub const JOURNAL_BYTES_MIN: u64 = 128 << 20;
 /// A journal is compacted where it is so many times what still counts in it; each byte that counts
 /// is then written again once for at least three that do not.
 pub const JOURNAL_GARBAGE_FACTOR: u64 = 4;
@@ -65,9 +65,18 @@ pub const JOURNAL_POLICY_BYTES_MAX: usize = 16 * STAGES_MAX + 256;
 /// Bytes of records that wait for the journal's disk: some dozen of the largest alerts. A further
 /// one is refused.
 pub const JOURNAL_WAITING_BYTES_MAX: usize = 64 << 20;
+/// Length of a segment of the action journal, bytes: a group and then some. One in use and a spare one are
+/// reserved from the first start on.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 32 << 20;
+/// How much of the journal is read at once at a start, bytes.
+pub const JOURNAL_READ_BYTES: usize = 1 << 20;
 /// Longest reason of a rejected report that the journal keeps, bytes. A longer one is cut.
 pub const REPORT_REASON_BYTES_MAX: usize = 1_024;
 
+const _: () =
+    assert!(JOURNAL_BYTES_MIN > 3 * JOURNAL_SEGMENT_BYTES, "reserved segments alone are no garbage");
+const _: () = assert!(JOURNAL_SEGMENT_BYTES > 2 * LOG_GROUP_BYTES_MAX as u64, "half of one takes a group");
+const _: () = assert!(LOG_RECORD_BYTES_MAX > CONTROL_BYTES_MAX, "the largest journal record fits its log");
 const _: () = assert!(JOURNAL_GARBAGE_FACTOR > 1, "else a compacted journal is compacted again");
 const _: () =
     assert!(JOURNAL_WAITING_BYTES_MAX > 8 * ALERT_JSON_BYTES_MAX, "several alerts may wait together");
@@ -124,6 +133,10 @@ pub const BATCH_QUEUE_COST_MIN: u32 = 64;
 pub const ORDERS_QUEUED_MAX: usize = 1_024;
 /// Devices that a scan looks at before pings get their turn: about a millisecond of work.
 pub const SCAN_SLICE_DEVICES: usize = 16_384;
+
+/// Bytes of rows that changed while a snapshot is written and wait to be written themselves, for one
+/// partition. At more, they are written before further pings are taken.
+pub const SNAPSHOT_ASIDE_BYTES_MAX: usize = 4 << 20;
 
 /// Pings of one batch of a replay, and how many go between two writes of matches (so a replay
 /// holds the matches of that many pings, not of the whole file).
@@ -242,6 +255,32 @@ const _: () = assert!(UNAPPLIED_PINGS_MAX <= PINGS_QUEUED_MAX, "one session cann
 const _: () = assert!(KEEP_ALIVE_MS * 2 < CONNECTION_IDLE_MS_MAX as u64, "two lost signs of life do no harm");
 const _: () = assert!(CONNECTIONS_PER_IDENTITY_MAX < CONNECTIONS_MAX, "others find room");
 
+/// Most HTTP connections. A further one waits to be accepted.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+/// Most headers of an HTTP request. More: 431.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Most bytes of an HTTP request's line and headers. More: 431.
+pub const HTTP_HEADER_BYTES_MAX: usize = 16 << 10;
+/// Largest body of an HTTP request, bytes. Nothing that is served now takes one. More: 413.
+pub const HTTP_BODY_BYTES_MAX: u64 = 64 << 10;
+/// How long an HTTP request's headers may take, and how long a connection may be idle, ms: longer
+/// than the minute that scrapers leave at most between two requests.
+pub const HTTP_HEADERS_MS_MAX: u64 = 75_000;
+/// How long an HTTP request may take to be answered, ms. Longer: 503.
+pub const HTTP_ANSWER_MS_MAX: u64 = 10_000;
+/// How long an HTTP connection may live, ms; then it ends after its request, or is cut off. So a
+/// peer that does not read cannot hold its place.
+pub const HTTP_CONNECTION_MS_MAX: u64 = 600_000;
+/// How long a shutdown waits for HTTP requests under way, ms.
+pub const HTTP_SHUTDOWN_MS_MAX: u64 = 1_000;
+
+/// Most alerts whose first match is awaited for a histogram. Beyond it the one that has waited
+/// longest is not timed.
+pub const FIRST_MATCHES_AWAITED_MAX: usize = 1_024;
+/// Appends of a match log whose times are kept for a histogram, the newest: beyond it a match's way
+/// to a partner is not timed.
+pub const MATCH_TIMES_KEPT: usize = 256;
+
 /// How long a follower waits before it connects again, ms; each try doubles it.
 pub const RECONNECT_MS_FIRST: u64 = 250;
 /// How long a follower waits at most before it connects again, ms.
@@ -295,3 +334,14 @@ pub const SNAPSHOT_WRITE_BYTES: usize = 4 << 20;
 pub const SNAPSHOT_READ_BYTES: usize = 1 << 20;
 /// Most bytes of a snapshot's manifest: a file for each of 256 partitions of 1,024 namespaces would be some 80 MiB.
 pub const SNAPSHOT_MANIFEST_BYTES_MAX: usize = 128 << 20;
+
+/// Snapshots that are kept: where the newest cannot be read, the one before can.
+pub const SNAPSHOTS_KEPT: usize = 2;
+/// How often a snapshot is begun, ms; longer where one takes long.
+pub const SNAPSHOT_EVERY_MS: u64 = 60_000;
+/// Blocks of a snapshot that wait for the disk, of half a MiB each, a partition.
+pub const SNAPSHOT_BLOCKS_QUEUED_MAX: usize = 4;
+/// Bytes that a partition puts aside for a snapshot before its pings wait for the disk.
+pub const SNAPSHOT_DEBT_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a match log that recovery reads at a time.
+pub const RECOVERY_READ_BYTES: usize = 4 << 20;

@@ -15,14 +15,52 @@ pub(crate) enum Defect {
     CancelsNotFiltered,
     /// The filter takes the first logged version of a device, not the newest.
     FirstVersionKept,
-    /// The filter stays on after recovery.
-    FilterStays,
     /// Recovery leaves its last order's scan to live slices, behind the filter's end.
     RecoveryUnfinished,
     /// Stages that are due wait for a task.
     StagesForgotten,
     /// Matches are handed on with the wrong namespace.
     WrongNamespace,
+    /// An action that the snapshot lacks is not applied again.
+    SkipsOrder,
+    /// Actions that the snapshot has are applied again.
+    RepeatsOrders,
+    /// A stage due at the very moment of a snapshot is active in it, applied or not.
+    StageOfMomentEarly,
+    /// Such a stage is not active, applied or not.
+    StageOfMomentLate,
+    /// A snapshot that is found is not made to last before anything rests on it.
+    SnapshotNotAdopted,
+    /// Partitions are told before the journal is durable.
+    ToldBeforeDurable,
+    /// An action is given the server's time where that is before the last one's.
+    DecidesInThePast,
+    /// Of a partner's cursors the first counts after a restart.
+    OldestCursor,
+    /// After a restart the match log goes on an offset too far.
+    LogStartsLate,
+    /// A reader inside of the open chunk gets it from its start.
+    ReadsFromChunk,
+    /// An update does not raise the version.
+    VersionKept,
+    /// An update tells nobody new.
+    UpdateWithoutScan,
+    /// Alerts do not expire.
+    NoExpiry,
+    /// A part begins at its first stage, whenever it starts.
+    PartAtFirstStage,
+    /// A stage at the instant of expiry is applied.
+    StageAtExpiry,
+    /// Scans find devices that are not known any more.
+    ForgottenScanned,
+    /// A match carries a ping's time though the alert was published later.
+    EnterBeforePublication,
+    /// A ping moves its device before an unfinished scan has judged it.
+    MovesUnjudged,
+    /// Stale pings are taken.
+    StaleTaken,
+    /// Who is told by a ping is not noted.
+    ToldNotNoted,
 }
 
 #[cfg(test)]
@@ -47,4 +85,39 @@ pub(crate) const fn on(_: Defect) -> bool {
 #[cfg(test)]
 pub(crate) fn plant(defect: Option<Defect>) {
     PLANTED.set(defect);
+}
+
+#[cfg(test)]
+impl Defect {
+    /// All of them.
+    pub(crate) const ALL: &[Self] = &[
+        Self::LogNotNoted,
+        Self::UpdatesNotFiltered,
+        Self::UpdatesAllFiltered,
+        Self::CancelsNotFiltered,
+        Self::FirstVersionKept,
+        Self::RecoveryUnfinished,
+        Self::StagesForgotten,
+        Self::WrongNamespace,
+        Self::SkipsOrder,
+        Self::RepeatsOrders,
+        Self::StageOfMomentEarly,
+        Self::StageOfMomentLate,
+        Self::SnapshotNotAdopted,
+        Self::ToldBeforeDurable,
+        Self::DecidesInThePast,
+        Self::OldestCursor,
+        Self::LogStartsLate,
+        Self::ReadsFromChunk,
+        Self::VersionKept,
+        Self::UpdateWithoutScan,
+        Self::NoExpiry,
+        Self::PartAtFirstStage,
+        Self::StageAtExpiry,
+        Self::ForgottenScanned,
+        Self::EnterBeforePublication,
+        Self::MovesUnjudged,
+        Self::StaleTaken,
+        Self::ToldNotNoted,
+    ];
 }

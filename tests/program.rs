@@ -9,6 +9,8 @@ use serde_json::Value;
 
 #[path = "program/harness.rs"]
 mod harness;
+#[path = "program/seen.rs"]
+mod seen;
 
 use harness::{Running, hexcast, repository, run, run_ok, run_with_input, serve, write};
 

@@ -9,6 +9,8 @@ use crate::domain::{EventTime, Namespace, parse_duration_ms};
 
 /// Where `serve` listens and clients look, unless told otherwise: this machine only.
 pub(super) const DEFAULT_SERVER: &str = "127.0.0.1:7443";
+/// Where `serve` answers over HTTP unless told otherwise: this machine only.
+pub(super) const DEFAULT_HTTP: &str = "127.0.0.1:7480";
 /// Where `serve` keeps its data unless told otherwise.
 pub(super) const DEFAULT_DATA: &str = "hexcast-data";
 /// Where clients look for their certificates unless told otherwise.

@@ -29,6 +29,17 @@ pub(super) enum Clock {
     Event,
 }
 
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object a line, for machines.
+    Json,
+}
+
 /// The file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +47,8 @@ pub(super) struct ConfigFile {
     data_dir: Option<PathBuf>,
     pki: Option<PathBuf>,
     quic: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    log_format: Option<LogFormat>,
     partitions: Option<u32>,
     clock: Option<Clock>,
     clock_skew: Option<String>,
@@ -73,6 +86,8 @@ struct StageEntry {
 pub(super) struct Overrides {
     pub(super) data_dir: Option<PathBuf>,
     pub(super) quic: Option<SocketAddr>,
+    pub(super) http: Option<SocketAddr>,
+    pub(super) log_format: Option<LogFormat>,
     pub(super) partitions: Option<u32>,
     pub(super) clock: Option<Clock>,
 }
@@ -84,6 +99,9 @@ pub(super) struct Config {
     /// Where the certificates are; `None`: a development PKI in the data directory.
     pub(super) pki: Option<PathBuf>,
     pub(super) quic: SocketAddr,
+    /// Where it answers over HTTP; `None`: at the default address, where that is free.
+    pub(super) http: Option<SocketAddr>,
+    pub(super) log_format: LogFormat,
     pub(super) runtime: RuntimeConfig,
     pub(super) policies: Policies,
     pub(super) lag: LagLimits,
@@ -130,6 +148,8 @@ impl ConfigFile {
             data_dir: flags.data_dir.or(self.data_dir).unwrap_or_else(|| DEFAULT_DATA.into()),
             pki: self.pki,
             quic,
+            http: flags.http.or(self.http),
+            log_format: flags.log_format.or(self.log_format).unwrap_or_default(),
             runtime: RuntimeConfig {
                 partitions,
                 namespaces: namespaces(&self.namespaces)?,
@@ -228,6 +248,7 @@ mod tests {
         assert_eq!(config.runtime.namespaces[0].name.as_str(), "default");
         assert_eq!(config.data_dir, Path::new("hexcast-data"));
         assert!(config.pki.is_none());
+        assert_eq!((config.http, config.log_format), (None, LogFormat::Text));
     }
 
     #[test]
@@ -236,6 +257,8 @@ mod tests {
             data_dir = '/srv/hexcast'
             pki = '/etc/hexcast/pki'
             quic = '0.0.0.0:9000'
+            http = '127.0.0.1:9001'
+            log_format = 'json'
             partitions = 3
             clock = 'event'
             clock_skew = '5s'
@@ -246,6 +269,8 @@ mod tests {
         ";
         let config = resolve(text).unwrap();
         assert_eq!(config.quic.port(), 9_000);
+        assert_eq!(config.http.map(|http| http.port()), Some(9_001));
+        assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!((config.runtime.partitions, config.runtime.clock_skew_ms), (3, 5_000));
         assert_eq!(config.lag, LagLimits { matches: 100_000, ..LagLimits::default() });
         let config_by_age = resolve("lag_max = '90m'").unwrap();
@@ -256,12 +281,16 @@ mod tests {
         let flags = Overrides {
             data_dir: Some("here".into()),
             quic: Some(([127, 0, 0, 1], 0).into()),
+            http: Some(([127, 0, 0, 1], 0).into()),
+            log_format: Some(LogFormat::Text),
             partitions: Some(1),
             clock: Some(Clock::Wall),
         };
         let config = ConfigFile::parse(text).unwrap().resolve(flags).unwrap();
         assert_eq!(config.data_dir, Path::new("here"));
         assert_eq!((config.quic.port(), config.runtime.partitions), (0, 1));
+        assert_eq!(config.http.map(|http| http.port()), Some(0));
+        assert_eq!(config.log_format, LogFormat::Text);
         assert_eq!(config.runtime.clock, ClockMode::Wall);
     }
 
@@ -272,6 +301,8 @@ mod tests {
             ("partitions = 257", "partitions = 257: use 1 to 256"),
             ("\npartition = 2", "line 2: unknown field `partition`"),
             ("quic = 'localhost'", "line 1: "),
+            ("http = 'localhost'", "line 1: "),
+            ("log_format = 'xml'", "unknown variant `xml`"),
             ("clock = 'sun'", "unknown variant `sun`"),
             ("clock_skew = '1'", "clock_skew: \"1\" is no duration"),
             ("lag_max = 5", "lag_max = 5: a frame alone may have 32768 matches"),

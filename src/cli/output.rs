@@ -2,10 +2,27 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether lines to people are objects too, because standard error is read by a machine.
+static NOTES_AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on all lines on standard error are JSON.
+pub(super) fn notes_as_json() {
+    NOTES_AS_JSON.store(true, Ordering::Relaxed);
+}
 
 /// A line on standard error. Where nobody can read it, nothing else is to be done.
 pub(super) fn note(text: &dyn Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = if NOTES_AS_JSON.load(Ordering::Relaxed) {
+        // The same fields as a log line has.
+        let now = jiff::Timestamp::now();
+        let line =
+            serde_json::json!({"timestamp": now.to_string(), "level": "INFO", "message": text.to_string()});
+        writeln!(io::stderr().lock(), "{line}")
+    } else {
+        writeln!(io::stderr().lock(), "{text}")
+    };
 }
 
 /// A line on standard output.

@@ -44,6 +44,11 @@ impl Alerts {
         }
     }
 
+    /// Bytes of JSON of all versions held.
+    pub(super) fn bytes(&self) -> usize {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).bytes
+    }
+
     pub(super) fn get(&self, no: AlertNo, version: u32) -> Option<Arc<AlertInfo>> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         held.versions.range((no, version)..=(no, u32::MAX)).next().map(|(_, info)| Arc::clone(info))

@@ -100,6 +100,11 @@ impl Cursors {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// All cursors as they stand, those not written included.
     pub fn all(&self) -> Vec<CursorAt> {
         let cursor = |((namespace, partner), held): (&(Namespace, Arc<str>), &Held)| CursorAt {
@@ -141,7 +146,10 @@ mod tests {
         Namespace::new(name).unwrap()
     }
 
-    fn with_sink(cursors: Cursors) -> (Arc<Cursors>, Arc<Mutex<Vec<(String, u64)>>>) {
+    /// What was written: partners and offsets.
+    type Written = Arc<Mutex<Vec<(String, u64)>>>;
+
+    fn with_sink(cursors: Cursors) -> (Arc<Cursors>, Written) {
         let written = Arc::new(Mutex::new(Vec::new()));
         let into = Arc::clone(&written);
         cursors.write_to(Box::new(move |cursor| {

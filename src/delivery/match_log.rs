@@ -6,7 +6,8 @@
 //! the log is full its oldest chunk goes, whole.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Condvar, OnceLock, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -14,9 +15,13 @@ use tokio::sync::watch;
 use crate::domain::{AlertNo, Offset};
 use crate::limits::{
     MATCH_CHUNK, MATCH_CHUNK_AT_ONCE, MATCH_CHUNK_COST, MATCH_COLUMNS_BYTES_MAX, MATCH_LOGS_BYTES_MAX,
+    MATCH_TIMES_KEPT,
 };
+use crate::planted::{self, Defect};
 use crate::runtime::Output;
+use crate::store::{LogReader, StoreError};
 use crate::sync::{Mutex, MutexGuard};
+use crate::telemetry::LogView;
 use crate::wire::{ColumnsBuilder, Header, MatchColumns};
 
 /// Why a reader cannot start at an offset: it is before what is held or past the end.
@@ -57,6 +62,21 @@ impl Chunk {
         Self { first, next, versions: builder.versions().into(), frame: builder.frame(next).into() }
     }
 
+    /// Some of its matches.
+    fn part(&self, from: Offset, below: Offset) -> Self {
+        let mut part = ColumnsBuilder::default();
+        if let Some(matches) = self.matches() {
+            for (first, head, devices) in matches.runs() {
+                let skip = from.0.saturating_sub(first.0);
+                let take = below.0.saturating_sub(first.0.max(from.0)) as usize;
+                if skip < devices.len() as u64 && take > 0 {
+                    part.push_run(Offset(first.0 + skip), &head, devices.skip(skip as usize).take(take));
+                }
+            }
+        }
+        Self::of(&part)
+    }
+
     fn cost(&self) -> usize {
         MATCH_CHUNK_COST + self.frame.len() + 8 * self.versions.len()
     }
@@ -67,7 +87,37 @@ pub struct MatchLog {
     held: Mutex<Held>,
     /// The offset that the next match will get, for those who wait.
     end: watch::Sender<u64>,
+    kept: OnceLock<Kept>,
+    /// Up to where it is kept, for those who wait for room; the lock of what is held is another.
+    room: (std::sync::Mutex<u64>, Condvar),
     bounds: Bounds,
+}
+
+/// Where the log is kept.
+struct Kept {
+    reader: LogReader,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Kept {
+    /// The matches of a record from `from` on.
+    fn chunk(&self, from: Offset) -> Option<Chunk> {
+        let records = match self.reader.read(from.0, 1) {
+            Ok(records) => records,
+            Err(StoreError::Trimmed { .. }) => return None,
+            Err(why) => {
+                tracing::error!("a match log cannot be read: {why}");
+                return None;
+            }
+        };
+        let record = records.into_iter().next()?;
+        let matches = MatchColumns::read(&record.payload.slice(Header::BYTES..)).ok()?;
+        let mut versions: Vec<_> = matches.runs().map(|(_, head, _)| (head.alert, head.version)).collect();
+        versions.dedup();
+        let (first, next) = (Offset(record.first), Offset(record.next));
+        let chunk = Chunk { first, next, versions: versions.into(), frame: record.payload };
+        Some(if first == from { chunk } else { chunk.part(from, next) })
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,11 +139,22 @@ struct Held {
     open: ColumnsBuilder,
     /// The offset of the oldest match held.
     earliest: Offset,
+    /// The first offsets of the newest appends, and when they came.
+    times: VecDeque<(Offset, Instant)>,
 }
 
 impl Held {
     fn end(&self) -> Offset {
         Offset(self.open.first().0 + self.open.len() as u64)
+    }
+
+    /// What is appended next comes now.
+    fn note_time(&mut self) {
+        if self.times.len() >= MATCH_TIMES_KEPT {
+            self.times.pop_front();
+        }
+        let end = self.end();
+        self.times.push_back((end, Instant::now()));
     }
 
     fn seal_open(&mut self) {
@@ -124,13 +185,20 @@ impl MatchLog {
     }
 
     pub(super) fn with_bounds(bounds: Bounds) -> Self {
-        let held =
-            Held { sealed: VecDeque::new(), bytes: 0, open: ColumnsBuilder::default(), earliest: Offset(0) };
-        Self { held: Mutex::new(held), end: watch::Sender::new(0), bounds }
+        let held = Held {
+            sealed: VecDeque::new(),
+            bytes: 0,
+            open: ColumnsBuilder::default(),
+            earliest: Offset(0),
+            times: VecDeque::with_capacity(MATCH_TIMES_KEPT),
+        };
+        let (kept, room) = (OnceLock::new(), Default::default());
+        Self { held: Mutex::new(held), end: watch::Sender::new(0), kept, room, bounds }
     }
 
     /// Starts an empty log at an offset: what is before it is on the disk.
     pub fn start_at(&self, first: Offset) {
+        let first = Offset(first.0 + u64::from(planted::on(Defect::LogStartsLate)));
         let mut held = self.lock();
         held.open.restart(first);
         held.earliest = first;
@@ -138,10 +206,35 @@ impl MatchLog {
         self.end.send_replace(first.0);
     }
 
-    /// Appends matches; the oldest chunks go where the log is full.
+    /// From now on nobody is shown a match before it is kept: [`show`](Self::show) says up to where it
+    /// is. `kept` has what memory does not hold any more, and `wake` is called when there is something
+    /// to keep. To be called once, before anything is appended.
+    pub fn keep(&self, kept: LogReader, wake: Box<dyn Fn() + Send + Sync>) {
+        if self.kept.set(Kept { reader: kept, wake }).is_err() {
+            tracing::error!("a match log is kept already: it stays where it is");
+        }
+    }
+
+    /// All below this offset is kept, and may be shown.
+    pub fn show(&self, below: Offset) {
+        self.tell_end(below);
+        let (kept, more) = &self.room;
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = below.0;
+        more.notify_all();
+    }
+
+    /// Matches from `from` on that may be shown or not, for whoever keeps them.
+    pub fn unkept(&self, from: Offset) -> Option<Chunk> {
+        self.read_held(self.lock(), from)
+    }
+
+    /// Appends matches; the oldest chunks go where the log is full. Where it is full of what is not
+    /// kept yet, waits.
     pub fn append(&self, found: &Output) {
         let ready = if found.len() < self.bounds.at_once { Vec::new() } else { self.chunks_of(found) };
+        self.wait_for_room();
         let mut held = self.lock();
+        held.note_time();
         if ready.is_empty() {
             if held.open.len() + found.len() > self.bounds.chunk {
                 held.seal_open();
@@ -160,7 +253,9 @@ impl MatchLog {
                 held.open.restart(next);
             }
         }
+        let may_go = if self.kept.get().is_some() { self.shown() } else { Offset(u64::MAX) };
         while held.bytes > self.bounds.bytes
+            && held.sealed.front().is_some_and(|oldest| oldest.next <= may_go)
             && let Some(gone) = held.sealed.pop_front()
         {
             held.bytes -= gone.cost();
@@ -168,12 +263,43 @@ impl MatchLog {
         }
         let end = held.end();
         drop(held);
-        // Another thread may have appended and told a later end meanwhile.
+        match self.kept.get() {
+            Some(kept) => (kept.wake)(),
+            None => self.tell_end(end),
+        }
+    }
+
+    /// Where memory is full of what the disk has not got yet, the partition waits, and with it its pings.
+    fn wait_for_room(&self) {
+        if self.kept.get().is_none() {
+            return;
+        }
+        loop {
+            let held = self.lock();
+            let full = held.bytes > self.bounds.bytes;
+            let Some(oldest) = held.sealed.front().map(|oldest| oldest.next).filter(|_| full) else { return };
+            drop(held);
+            if oldest <= self.shown() {
+                return;
+            }
+            let (kept, more) = &self.room;
+            let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(more.wait_while(kept, |kept| *kept < oldest.0));
+        }
+    }
+
+    fn tell_end(&self, end: Offset) {
+        // Another thread may have told a later end meanwhile.
         self.end.send_if_modified(|told| {
             let grew = end.0 > *told;
             *told = end.0.max(*told);
             grew
         });
+    }
+
+    /// All below may be shown, where the log is kept.
+    fn shown(&self) -> Offset {
+        Offset(*self.end.borrow())
     }
 
     /// The frames of many matches, all but their offsets, which are known under the lock only.
@@ -203,13 +329,37 @@ impl MatchLog {
         chunks
     }
 
-    /// The oldest offset held; equal to `end` where nothing is.
-    pub fn earliest(&self) -> Offset {
-        self.lock().earliest
+    /// When the match at an offset was appended; `None` where that is forgotten or yet to come.
+    pub fn appended_at(&self, offset: Offset) -> Option<Instant> {
+        let held = self.lock();
+        let after = held.times.partition_point(|(first, _)| *first <= offset);
+        let (_, at) = held.times.get(after.checked_sub(1)?)?;
+        (offset < held.end()).then_some(*at)
     }
 
-    /// The offset that the next match will get.
+    /// How it stands, for whoever watches.
+    pub fn view(&self) -> LogView {
+        let held = self.lock();
+        LogView { earliest: self.first_of(&held).0, end: held.end().0, bytes: held.bytes as u64 }
+    }
+
+    /// The oldest offset held; equal to `end` where nothing is.
+    pub fn earliest(&self) -> Offset {
+        self.first_of(&self.lock())
+    }
+
+    /// What is kept on a disk counts too.
+    fn first_of(&self, held: &Held) -> Offset {
+        self.kept.get().map_or(held.earliest, |kept| held.earliest.min(Offset(kept.reader.first())))
+    }
+
+    /// The offset that the next match will get; where the log is kept, that the next one shown has.
     pub fn end(&self) -> Offset {
+        if self.kept.get().is_some() { self.shown() } else { self.lock().end() }
+    }
+
+    /// The offset that the next match appended will get, shown or not.
+    pub fn appended(&self) -> Offset {
         self.lock().end()
     }
 
@@ -217,35 +367,46 @@ impl MatchLog {
     /// Where a chunk starts there it is that chunk, and nothing is copied.
     pub fn read(&self, from: Offset) -> Result<Option<Chunk>, OffsetGone> {
         let held = self.lock();
-        let (earliest, end) = (held.earliest, held.end());
+        let kept = self.kept.get();
+        let end = if kept.is_some() { self.shown() } else { held.end() };
+        let earliest = self.first_of(&held);
         if from < earliest || from > end {
             return Err(OffsetGone { wanted: from, earliest, end });
         }
         if from == end {
             return Ok(None);
         }
+        let chunk = match kept.filter(|_| from < held.earliest) {
+            Some(kept) => {
+                drop(held);
+                let Some(chunk) = kept.chunk(from) else {
+                    // Retention went by between the look and the reading.
+                    return Err(OffsetGone { wanted: from, earliest: self.earliest(), end });
+                };
+                Some(chunk)
+            }
+            None => self.read_held(held, from),
+        };
+        Ok(chunk.map(|chunk| if chunk.next > end { chunk.part(from, end) } else { chunk }))
+    }
+
+    /// Reads what memory holds.
+    fn read_held(&self, held: MutexGuard<'_, Held>, from: Offset) -> Option<Chunk> {
+        if from < held.earliest || from >= held.end() {
+            return None;
+        }
         let mut tail = ColumnsBuilder::default();
         if from >= held.open.first() {
+            let from = if planted::on(Defect::ReadsFromChunk) { held.open.first() } else { from };
             held.open.tail_into(from, &mut tail);
             drop(held);
-            return Ok(Some(Chunk::of(&tail)));
+            return Some(Chunk::of(&tail));
         }
         let nth = held.sealed.partition_point(|chunk| chunk.next <= from);
         let chunk = held.sealed.get(nth).cloned();
         drop(held);
-        let Some(chunk) = chunk else { return Ok(None) };
-        if chunk.first == from {
-            return Ok(Some(chunk));
-        }
-        if let Some(matches) = chunk.matches() {
-            for (first, head, devices) in matches.runs() {
-                let skip = from.0.saturating_sub(first.0);
-                if skip < devices.len() as u64 {
-                    tail.push_run(Offset(first.0 + skip), &head, devices.skip(skip as usize));
-                }
-            }
-        }
-        Ok(Some(Chunk::of(&tail)))
+        let chunk = chunk?;
+        Some(if chunk.first == from { chunk } else { chunk.part(from, chunk.next) })
     }
 
     /// Waits until there is a match at `offset` or later. Loses no wake-up, and may be dropped

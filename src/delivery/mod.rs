@@ -16,13 +16,14 @@ mod ticks;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::{AlertNo, CursorAt};
+use crate::domain::{AlertNo, CursorAt, Offset};
 use crate::runtime::{AlertInfo, MatchSink, NamespaceConfig, NamespaceIx, Output};
+use crate::telemetry::{Bound, Telemetry};
 
 use alerts::Alerts;
 pub use cursors::{CursorSink, Cursors};
 pub use match_log::{Chunk, MatchLog, OffsetGone};
-pub use patience::{CutOff, LagLimits, Patience};
+pub use patience::{CutOff, LagLimits, Patience, Standing};
 pub use ticks::{Ticks, TicksHand};
 
 /// All match logs of an engine, and its alerts' versions.
@@ -103,6 +104,23 @@ impl Delivery {
         CutOffs { matches, age, silent }
     }
 
+    /// Shows how full the logs are.
+    pub fn observe(self: &Arc<Self>, telemetry: &Telemetry) {
+        let logs = Arc::downgrade(self);
+        telemetry.watch_logs(move |namespace| {
+            let view = logs.upgrade().and_then(|all| all.logs.get(namespace).map(MatchLog::view));
+            view.unwrap_or_default()
+        });
+        let cursors = Arc::downgrade(self);
+        telemetry
+            .bounds
+            .watch(Bound::Cursors, move || cursors.upgrade().map_or(0, |all| all.cursors.len() as u64));
+        let versions = Arc::downgrade(self);
+        telemetry.bounds.watch(Bound::AlertVersionBytes, move || {
+            versions.upgrade().map_or(0, |all| all.alerts.bytes() as u64)
+        });
+    }
+
     /// The log of a namespace.
     ///
     /// # Panics
@@ -125,5 +143,9 @@ impl MatchSink for Delivery {
 
     fn matches(&self, namespace: NamespaceIx, matches: &Output) {
         self.log(namespace).append(matches);
+    }
+
+    fn end(&self, namespace: NamespaceIx) -> Offset {
+        self.log(namespace).appended()
     }
 }

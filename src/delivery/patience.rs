@@ -62,6 +62,16 @@ pub enum CutOff {
     },
 }
 
+/// How a partner stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// It is done with all below, by its acknowledgement or because it is not shown it.
+    pub done: Offset,
+    /// Something is sent to it, or being sent, that it has not acknowledged. Where nothing is, what waits
+    /// waits for the server itself and is not held against the partner.
+    pub owes: bool,
+}
+
 /// One session's account.
 #[derive(Debug)]
 pub struct Patience {
@@ -80,21 +90,24 @@ impl Patience {
         Self { limits: LagLimits { matches, ..limits }, cursor: start, moved_ms: now_ms, mark: None }
     }
 
-    /// Looks at the partner: its cursor (or what it need not acknowledge, the further) and the log's
-    /// end. Gives the tick at which to look again; `None` where nothing waits.
+    /// Looks at the partner and at the log's end. Gives the tick at which to look again; `None` where
+    /// nothing waits, until something does.
     ///
     /// # Errors
     /// Where it is to be cut off.
-    pub fn look(&mut self, cursor: Offset, end: Offset, now_ms: u64) -> Result<Option<u64>, CutOff> {
+    pub fn look(&mut self, partner: Standing, end: Offset, now_ms: u64) -> Result<Option<u64>, CutOff> {
         let LagLimits { matches, age_ms, silent_ms } = self.limits;
-        if cursor > self.cursor {
-            (self.cursor, self.moved_ms) = (cursor, now_ms);
+        if partner.done > self.cursor {
+            (self.cursor, self.moved_ms) = (partner.done, now_ms);
         }
         let waiting = end.0.saturating_sub(self.cursor.0);
-        if waiting == 0 {
+        if waiting == 0 || !partner.owes {
             self.mark = None;
+            return Ok((waiting > 0).then(|| now_ms.saturating_add(LAG_LOOK_MS)));
+        }
+        if self.mark.is_none() {
+            // It did not wait before.
             self.moved_ms = now_ms;
-            return Ok(None);
         }
         let (upto, since_ms) = match self.mark {
             Some(mark) if mark.0 > self.cursor => mark,
@@ -121,11 +134,17 @@ mod tests {
 
     const LIMITS: LagLimits = LagLimits { matches: 100, age_ms: 10_000, silent_ms: 3_000 };
 
-    /// Each step: cursor, end, tick, and what is said.
-    fn run(start: u64, end: u64, steps: &[(u64, u64, u64, Result<Option<u64>, &str>)]) {
+    fn owing(done: u64) -> Standing {
+        Standing { done: Offset(done), owes: true }
+    }
+
+    /// Cursor, end, tick, and what is said.
+    type Step = (u64, u64, u64, Result<Option<u64>, &'static str>);
+
+    fn run(start: u64, end: u64, steps: &[Step]) {
         let mut patience = Patience::new(LIMITS, Offset(start), Offset(end), 0);
         for (cursor, end, now, says) in steps {
-            let said = patience.look(Offset(*cursor), Offset(*end), *now);
+            let said = patience.look(owing(*cursor), Offset(*end), *now);
             match (&said, says) {
                 (Ok(next), Ok(expected)) => assert_eq!(next, expected, "{cursor} {end} {now}"),
                 (Err(why), Err(part)) => assert!(why.to_string().contains(part), "{why}"),
@@ -139,11 +158,20 @@ mod tests {
         let mut patience = Patience::new(LIMITS, Offset(0), Offset(0), 0);
         for second in 0..100_000 {
             let end = Offset(second * 50);
-            let behind = Offset((second * 50).saturating_sub(90));
+            let behind = owing((second * 50).saturating_sub(90));
             assert!(patience.look(behind, end, second * 1_000).is_ok());
         }
-        // Nothing comes for a long time, then something.
-        run(0, 0, &[(0, 0, 0, Ok(None)), (0, 0, 99_000, Ok(None)), (0, 1, 99_500, Ok(Some(100_500)))]);
+        // What waits for the server itself is not held against it.
+        let mut patience = Patience::new(LIMITS, Offset(0), Offset(0), 0);
+        for second in 0..1_000 {
+            let standing = Standing { done: Offset(5), owes: false };
+            assert_eq!(
+                patience.look(standing, Offset(500), second * 1_000),
+                Ok(Some(second * 1_000 + 1_000))
+            );
+        }
+        // Nothing comes for a long time, and nobody looks; then something.
+        run(0, 0, &[(0, 0, 0, Ok(None)), (0, 1, 99_500, Ok(Some(100_500)))]);
     }
 
     #[test]
@@ -165,7 +193,12 @@ mod tests {
         run(
             0,
             0,
-            &[(0, 0, 50_000, Ok(None)), (0, 1, 51_000, Ok(Some(52_000))), (0, 9, 53_000, Err("for 3000 ms"))],
+            &[
+                (0, 0, 0, Ok(None)),
+                (0, 1, 51_000, Ok(Some(52_000))),
+                (0, 9, 53_999, Ok(Some(54_000))),
+                (0, 9, 54_000, Err("for 3000 ms")),
+            ],
         );
         run(
             0,
@@ -185,7 +218,7 @@ mod tests {
         let mut cut = None;
         for second in 0..40u64 {
             // It acknowledges one match a second of ninety that wait.
-            if let Err(why) = patience.look(Offset(second), Offset(90), second * 1_000) {
+            if let Err(why) = patience.look(owing(second), Offset(90), second * 1_000) {
                 cut = Some((second, why));
                 break;
             }
@@ -195,7 +228,7 @@ mod tests {
         // One that passes its marks in time goes on.
         let mut patience = Patience::new(LIMITS, Offset(0), Offset(90), 0);
         for second in 0..200u64 {
-            patience.look(Offset(second * 10), Offset(90 + second * 10), second * 1_000).unwrap();
+            patience.look(owing(second * 10), Offset(90 + second * 10), second * 1_000).unwrap();
         }
     }
 }

@@ -275,6 +275,11 @@ impl Book {
         Some((no, self.alerts.get(no.0 as usize)?))
     }
 
+    /// Bytes of JSON of all alerts' newest versions.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// All alerts in the order of publication.
     pub(super) fn alerts(&self) -> &[Held] {
         &self.alerts

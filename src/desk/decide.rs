@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::domain::{Action, AlertId, CursorAt, EventTime};
 use crate::limits::{JOURNAL_POLICY_BYTES_MAX, REPORT_REASON_BYTES_MAX};
+use crate::planted::{self, Defect};
 use crate::runtime::Told;
 
 use super::book::{Actor, Book};
@@ -161,9 +162,15 @@ impl DeskCore {
         &self.book
     }
 
+    /// The reports that wait.
+    pub(super) fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
     /// The journal is durable up to `upto`: what partitions are now to be told, in order. Answers
     /// up to there are [ready](Pending::ready).
     pub fn durable(&mut self, upto: Mark) -> Vec<NumberedTold> {
+        let upto = if planted::on(Defect::ToldBeforeDurable) { self.appended } else { upto };
         self.durable = self.durable.max(upto.min(self.appended));
         let due = self.untold.partition_point(|(after, _)| *after <= self.durable);
         self.untold.drain(..due).map(|(_, told)| told).collect()
@@ -231,7 +238,7 @@ impl DeskCore {
         action: Action,
         report: Option<ReportNo>,
     ) -> Answer {
-        let at = now.max(self.book.newest());
+        let at = if planted::on(Defect::DecidesInThePast) { now } else { now.max(self.book.newest()) };
         let (id, no) = (action.id().clone(), self.next_action);
         let Some(journal) = journal else {
             let told = self.decide(at, actor, action)?;

@@ -117,6 +117,11 @@ impl LiveJournal {
         }
     }
 
+    /// Bytes of records that are not synced yet.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        lock(&self.queue).bytes
+    }
+
     fn failure(&self) -> Option<JournalError> {
         lock(&self.progress).failed.clone()
     }

@@ -14,6 +14,7 @@ mod rejection;
 mod replay;
 mod reports;
 mod state;
+mod stored;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,13 @@ mod views;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::access::{Grant, Role};
 use crate::domain::{Action, AlertDraft, AlertId, CursorAt, EventTime, Stages};
 use crate::limits::{ACTIONS_WAITING_MAX, REPORTS_MAX, REPORTS_TOTAL_MAX};
 use crate::runtime::{ClockMode, Runtime};
+use crate::telemetry::Bound;
 
 pub use book::{Actor, Book};
 pub use decide::{DeskCore, MaybeJournal, NumberedTold, Pending};
@@ -38,7 +41,8 @@ pub use live::{JournalFile, LiveJournal, OnFailure, Room};
 pub use rejection::{Reason, Rejection};
 pub use replay::{RejectedLine, ReplayActions};
 pub use reports::ReportNo;
-use state::State;
+use state::{Levels, State};
+pub use stored::{StoredError, StoredJournal};
 pub use views::{
     AlertList, AlertSummary, AlertView, LateRejection, NamespacePreview, PartView, Preview, Receipt,
     ReportReceipt, ReportView, StageView,
@@ -110,6 +114,7 @@ impl Desk {
         if runtime.clock_mode() == ClockMode::Event {
             runtime.set_action_source(Arc::clone(&state) as _);
         }
+        observe(&runtime, &state);
         Self { runtime, order: Mutex::new(()), preview: Mutex::new(()), state, committer: None }
     }
 
@@ -129,6 +134,11 @@ impl Desk {
     ) -> std::io::Result<Self> {
         let state = Arc::new(State::new(core));
         let committer = Committer::start(file, cursors, Arc::clone(&state), runtime.clone(), on_failure)?;
+        observe(&runtime, &state);
+        let journal = Arc::downgrade(&committer.journal);
+        runtime.telemetry().bounds.watch(Bound::JournalWaitingBytes, move || {
+            journal.upgrade().map_or(0, |journal| journal.waiting_bytes())
+        });
         let committer = Some(committer);
         Ok(Self { runtime, order: Mutex::new(()), preview: Mutex::new(()), state, committer })
     }
@@ -144,6 +154,31 @@ impl Desk {
     /// `at` is for the event clock only; without it a publication takes the alert's `sent`, anything
     /// else the clock.
     pub fn act(&self, grant: &Grant, at: Option<EventTime>, action: Action) -> Result<Receipt, DeskError> {
+        self.counted(kind_of(&action), || self.carry_out(grant, at, action))
+    }
+
+    /// Counts an action that somebody asked for, and how long its answer took.
+    fn counted(
+        &self,
+        kind: &'static str,
+        act: impl FnOnce() -> Result<Receipt, DeskError>,
+    ) -> Result<Receipt, DeskError> {
+        let asked = Instant::now();
+        let done = act();
+        let result = match &done {
+            Ok(receipt) if receipt.queued => "queued",
+            Ok(_) => "accepted",
+            Err(_) => "rejected",
+        };
+        let telemetry = self.runtime.telemetry();
+        telemetry.actions.count(kind, result);
+        if done.is_ok() {
+            telemetry.action_told.record(asked.elapsed());
+        }
+        done
+    }
+
+    fn carry_out(&self, grant: &Grant, at: Option<EventTime>, action: Action) -> Result<Receipt, DeskError> {
         let actor = actor(grant)?;
         match self.runtime.clock_mode() {
             ClockMode::Wall => {
@@ -184,7 +219,9 @@ impl Desk {
         let actor = actor(grant)?;
         match self.runtime.clock_mode() {
             ClockMode::Wall if at.is_some() => Err(DeskError::AtOnWallClock),
-            ClockMode::Wall => self.decide(|core, journal, now| core.confirm(journal, now, &actor, report)),
+            ClockMode::Wall => self.counted("confirm", || {
+                self.decide(|core, journal, now| core.confirm(journal, now, &actor, report))
+            }),
             ClockMode::Event => {
                 let taken = self.state.take_report(&actor, report)?;
                 let action = taken.to_action();
@@ -282,6 +319,37 @@ impl Desk {
         }
         Ok(pending.waited())
     }
+}
+
+/// The word for an action, in figures.
+fn kind_of(action: &Action) -> &'static str {
+    match action {
+        Action::Publish(_) => "publish",
+        Action::Update(_) => "update",
+        Action::Sighting { .. } => "sighting",
+        Action::Cancel { .. } => "cancel",
+    }
+}
+
+/// Shows how full the desk is.
+fn observe(runtime: &Runtime, state: &Arc<State>) {
+    let bounds = &runtime.telemetry().bounds;
+    let watch = |bound, used: fn(&Levels) -> usize| {
+        let state = Arc::downgrade(state);
+        bounds.watch(bound, move || state.upgrade().map_or(0, |state| used(&state.levels()) as u64));
+    };
+    watch(Bound::Alerts, |levels| levels.alerts);
+    watch(Bound::AlertBytes, |levels| levels.alert_bytes);
+    watch(Bound::ActionsWaiting, |levels| levels.waiting);
+    watch(Bound::ActionsWaitingBytes, |levels| levels.waiting_bytes);
+    watch(Bound::Rejections, |levels| levels.rejections);
+    watch(Bound::Reports, |levels| levels.reports);
+    watch(Bound::AlertReports, |levels| levels.alert_reports);
+    let (asked, weak) = (Arc::downgrade(state), runtime.downgrade());
+    bounds.watch_alerts_active(move || {
+        let (Some(state), Some(runtime)) = (asked.upgrade(), weak.upgrade()) else { return 0 };
+        state.active(runtime.now()) as u64
+    });
 }
 
 fn granted(grant: &Grant, may: bool, what: &'static str) -> Result<(), DeskError> {

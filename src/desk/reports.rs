@@ -90,6 +90,13 @@ impl Reports {
         self.waiting.len() < REPORTS_TOTAL_MAX && self.of(id).count() < REPORTS_MAX
     }
 
+    /// How many wait on the alert on which most do.
+    pub(super) fn most_of_an_alert(&self) -> usize {
+        let mut counts: BTreeMap<&AlertId, usize> = BTreeMap::new();
+        self.waiting.values().for_each(|report| *counts.entry(&report.id).or_default() += 1);
+        counts.into_values().max().unwrap_or(0)
+    }
+
     pub(super) fn get(&self, no: ReportNo) -> Option<&Report> {
         self.waiting.get(&no)
     }

@@ -28,6 +28,17 @@ pub(super) struct Inner {
     rejections: VecDeque<(Arc<str>, LateRejection)>,
 }
 
+/// How full the desk is. Counts and bytes as in `limits`.
+pub(super) struct Levels {
+    pub(super) alerts: usize,
+    pub(super) alert_bytes: usize,
+    pub(super) waiting: usize,
+    pub(super) waiting_bytes: usize,
+    pub(super) rejections: usize,
+    pub(super) reports: usize,
+    pub(super) alert_reports: usize,
+}
+
 struct Waiting {
     actor: Actor,
     action: Action,
@@ -43,6 +54,25 @@ impl State {
             arrivals: 0,
             rejections: VecDeque::new(),
         }))
+    }
+
+    pub(super) fn levels(&self) -> Levels {
+        let inner = lock(&self.0);
+        let (book, reports) = (inner.core.book(), inner.core.reports());
+        Levels {
+            alerts: book.alerts().len(),
+            alert_bytes: book.bytes(),
+            waiting: inner.waiting.len(),
+            waiting_bytes: inner.waiting_bytes,
+            rejections: inner.rejections.len(),
+            reports: reports.all().len(),
+            alert_reports: reports.most_of_an_alert(),
+        }
+    }
+
+    /// How many alerts are active.
+    pub(super) fn active(&self, now: EventTime) -> usize {
+        lock(&self.0).core.book().alerts().iter().filter(|held| held.is_active(now)).count()
     }
 
     /// For a moment: whoever holds it must wait for nothing.

@@ -20,6 +20,7 @@ use foldhash::fast::FixedState;
 use h3o::{CellIndex, Resolution};
 use zerocopy::FromBytes;
 
+use super::chunked::Chunked;
 use super::lists::SETS_AT_END;
 use super::memory::Region;
 use super::rows::{PageNo, Row};
@@ -263,7 +264,7 @@ impl District {
 pub(super) struct Cells {
     pub(super) hot: Region<Hot>,
     pub(super) ends: Region<End>,
-    pub(super) buckets: Vec<Bucket>,
+    pub(super) buckets: Chunked<Bucket>,
     pub(super) by_cell: HashMap<(CellIndex, AccuracyClass), BucketIx, FixedState>,
     /// By hexagon and class, as one number; a cell across a face's edge has two.
     by_key: HashMap<u32, BucketIx, FixedState>,
@@ -284,7 +285,7 @@ impl Default for Cells {
         let mut cells = Self {
             hot: Region::default(),
             ends: Region::default(),
-            buckets: Vec::new(),
+            buckets: Chunked::default(),
             by_cell: HashMap::default(),
             by_key: HashMap::default(),
             districts: Vec::new(),

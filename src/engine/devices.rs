@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 
 use super::cells::{BucketIx, Cells};
 use super::index::{Hash, Index, RowNo};
-use super::rows::{PAGE_ROWS, Row, Rows, Seen, WINDOW_MS};
+use super::rows::{PAGE_ROWS, Phase, Row, Rows, Seen, WINDOW_MS};
 use super::saving::{Defect, Saving, planted};
 use super::sets::{LocalSet, SetId, Sets};
 use crate::domain::{AlertNo, EventTime, Ping, Position};
@@ -27,6 +27,8 @@ pub(super) struct Devices {
     pub(super) spilled: HashMap<u64, SetId, FixedState>,
     /// A snapshot under way.
     pub(super) saving: Option<Box<Saving>>,
+    /// The phase in which rows are written now.
+    pub(super) phase: Phase,
 }
 
 impl Devices {
@@ -39,6 +41,7 @@ impl Devices {
             times: HashMap::default(),
             spilled: HashMap::default(),
             saving: None,
+            phase: Phase::default(),
         }
     }
 
@@ -113,6 +116,11 @@ impl Devices {
         spilled.then(|| self.spilled.get(&row.device).copied().unwrap_or(SetId::EMPTY))
     }
 
+    /// Prepares to grow, one step at a time.
+    pub(super) fn touch_ahead(&mut self) {
+        let _took_time = self.rows.touch_ahead() || self.index.touch_ahead();
+    }
+
     /// Whether any device's set is kept by device.
     pub(super) fn any_spilled(&self) -> bool {
         !self.spilled.is_empty()
@@ -143,10 +151,10 @@ impl Devices {
 
     /// A device is notified of an alert.
     pub(super) fn notify(&mut self, ix: BucketIx, no: RowNo, alert: AlertNo) {
-        let row = self.rows.row(no);
         if !planted(Defect::Notified) {
             self.before_change(no);
         }
+        let row = self.rows.row(no);
         let set = self.sets.with(self.set_of(ix, row), alert);
         self.unuse_set(ix, row);
         let local = self.use_set(ix, row.device, set);
@@ -156,10 +164,10 @@ impl Devices {
 
     /// A row gets the set that another row of its bucket has.
     pub(super) fn share_set(&mut self, ix: BucketIx, no: RowNo, like: RowNo) {
-        let row = self.rows.row(no);
         if !planted(Defect::Notified) {
             self.before_change(no);
         }
+        let row = self.rows.row(no);
         let set = self.set_of(ix, self.rows.row(like));
         self.unuse_set(ix, row);
         let local = self.use_set(ix, row.device, set);
@@ -186,13 +194,12 @@ impl Devices {
             let page = self.rows.new_page(ix.0)?;
             self.cells.bucket_mut(ix).pages.push(page);
             self.cells.ends[ix.0 as usize].page = page;
-            self.is_new_page(page);
         }
         let end = &mut self.cells.ends[ix.0 as usize];
         end.len += 1;
         let no = end.page.row(place);
-        self.is_new(no);
-        self.rows.write(no, row);
+        let phase = if planted(Defect::NewRowAsOld) { self.phase.other() } else { self.phase };
+        self.rows.write(no, row.in_phase(phase));
         Some(no)
     }
 
@@ -419,8 +426,6 @@ impl Devices {
             end.page = page;
         }
         let rows = (end.len - place as u32 * PAGE_ROWS).min(PAGE_ROWS);
-        self.is_new_page(page);
-        self.moves_page(last, page);
         self.rows.move_page(last, page);
         for n in 0..rows {
             let device = self.rows.device(page.row(n));

@@ -76,6 +76,9 @@ impl Line {
     }
 }
 
+/// Lines for which memory is touched ahead while the index grows.
+const AHEAD_LINES: usize = 16_384;
+
 #[derive(Debug, Default)]
 struct Table {
     lines: Region<Line>,
@@ -156,6 +159,12 @@ impl Index {
     #[inline(always)]
     fn table_of(&self, hash: Hash) -> &Table {
         if hash.0 < self.border { &self.table } else { &self.old }
+    }
+
+    /// Prepares to grow; says whether that took time.
+    pub(super) fn touch_ahead(&mut self) -> bool {
+        let reached = self.moved * self.table.blocks / self.old.blocks.max(1) * BLOCK_LINES;
+        self.old.blocks > 0 && self.table.lines.touch_ahead(reached + AHEAD_LINES)
     }
 
     /// Asks for the line of a hash.

@@ -32,6 +32,8 @@ pub(super) struct Region<T> {
     len: usize,
     /// Bytes mapped.
     bytes: usize,
+    /// Bytes that [`touch_ahead`](Self::touch_ahead) has seen to.
+    touched: usize,
 }
 
 // SAFETY: a region owns its memory like a Vec; T is plain data.
@@ -47,7 +49,7 @@ impl<T> std::fmt::Debug for Region<T> {
 
 impl<T: FromBytes> Default for Region<T> {
     fn default() -> Self {
-        Self { start: NonNull::dangling(), len: 0, bytes: 0 }
+        Self { start: NonNull::dangling(), len: 0, bytes: 0, touched: 0 }
     }
 }
 
@@ -77,11 +79,28 @@ impl<T: FromBytes> Region<T> {
         }
     }
 
+    /// Touches one more huge page, if the first `elements`, which are about to be used, reach
+    /// further than what was touched; says whether it did. A page's first touch may cost milliseconds
+    /// (the system clears it, and under a hypervisor has to get it), so whoever owns several regions
+    /// has one of them touch one at a time.
+    pub(super) fn touch_ahead(&mut self, elements: usize) -> bool {
+        let soon = elements.saturating_mul(size_of::<T>()).min(self.bytes);
+        if self.bytes < HUGE_FROM || soon <= self.touched {
+            return false;
+        }
+        let page = self.byte_at(self.touched).cast::<u8>();
+        // SAFETY: in our mapping, and the borrow is exclusive; what is there stays as it is.
+        unsafe { ptr::write_volatile(page, ptr::read_volatile(page)) };
+        self.touched += HUGE;
+        true
+    }
+
     /// Makes it `len` long; what is cut off is zero when it grows again, and whole pages of it go
     /// back to the system.
     pub(super) fn shrink_to(&mut self, len: usize) {
         debug_assert!(len <= self.len);
         let old = std::mem::replace(&mut self.len, len);
+        self.touched = self.touched.min(len * size_of::<T>() / HUGE * HUGE);
         // Beyond the old end all is zero, so the page that holds it may go too.
         let end = (old * size_of::<T>()).next_multiple_of(self.page()).min(self.bytes);
         self.release_bytes(len * size_of::<T>()..end);

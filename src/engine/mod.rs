@@ -8,7 +8,9 @@
 //! Invariant: while an alert is active and no scan of it is unfinished, every known device
 //! inside the active stage of one of its parts has been notified.
 
+mod blocks;
 mod cells;
+mod chunked;
 mod devices;
 mod index;
 mod lists;
@@ -27,9 +29,10 @@ mod standing;
 mod sweep;
 mod work;
 
+pub use blocks::SnapshotError;
 pub use output::{EventKey, Output, Run};
 pub use partition::{Partition, PartitionConfig, PingClock};
-pub use restore::{Restorer, SnapshotError};
+pub use restore::Restorer;
 pub use scan::Count;
 
 use crate::domain::Directive;

@@ -9,6 +9,7 @@ use super::recover::Restoring;
 use super::scan::{PartSet, Stamp, Unfinished, found};
 use super::standing::{Alert, Part, Standing};
 use crate::domain::{AlertNo, Cause, DirectiveKind, EventTime, MaxAge};
+use crate::planted::{self, Defect};
 
 /// How a partition runs.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +119,9 @@ impl Partition {
             DirectiveKind::Update { version, part, uncertainty, expires } => {
                 let clock = self.clock;
                 let Some(alert) = self.standing.alerts.get_mut(&no) else { return };
-                alert.version = *version;
+                if !planted::on(Defect::VersionKept) {
+                    alert.version = *version;
+                }
                 alert.mode = *uncertainty;
                 alert.expires = *expires;
                 alert.active = clock < *expires;
@@ -129,7 +132,9 @@ impl Partition {
                 let message = found(no, alert, 0, &stamp(Cause::Update));
                 self.fan_out_later(message, key, false);
                 let buckets = self.lay_all(no);
-                self.scan_later(no, PartSet::ALL, stamp(Cause::Publish), buckets);
+                if !planted::on(Defect::UpdateWithoutScan) {
+                    self.scan_later(no, PartSet::ALL, stamp(Cause::Publish), buckets);
+                }
             }
             DirectiveKind::Sighting { part } => {
                 let clock = self.clock;
@@ -172,7 +177,9 @@ impl Partition {
 
     fn set_clock(&mut self, to: EventTime, out: &mut Output) {
         self.clock = self.clock.max(to);
-        while self.standing.next_expiry().is_some_and(|expiry| expiry <= self.clock) {
+        let clock = self.clock;
+        let ends = |expiry| expiry <= clock && !planted::on(Defect::NoExpiry);
+        while self.standing.next_expiry().is_some_and(ends) {
             // Its scan reads what is taken away here.
             self.finish(out);
             let ended: Vec<AlertNo> = self

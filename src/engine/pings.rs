@@ -21,13 +21,21 @@ use super::scan::{PartSet, Stamp};
 use crate::domain::{Cause, EventTime, Ping, PingCounts, PingReject, PingRow};
 use crate::geo::{HexKey, hex_keys};
 use crate::limits::ACCURACY_M_MAX;
+use crate::planted::{self as plants, Defect as Plant};
 
 /// Pings between a ping's hash and its turn.
 const INDEX_AHEAD: usize = 64;
 /// Pings between finding a ping's row and its turn.
 const ROWS_AHEAD: usize = 40;
+/// The same two for large tables.
+const FAR_INDEX_AHEAD: usize = 96;
+const FAR_ROWS_AHEAD: usize = 64;
+/// Devices from which on tables are large.
+const FAR_FROM: usize = 20_000_000;
 /// Pings between asking for what a row's bucket says and the ping's turn.
 const HOT_AHEAD: usize = 32;
+/// Pings that take each step together where tables are large.
+const GROUP: usize = 4;
 /// Pings whose cells are found together: two turns of the vectorised conversion.
 const BLOCK: usize = 32;
 /// Pings that are looked up ahead at a time.
@@ -35,8 +43,14 @@ const RING: usize = 128;
 /// Share of long ways, in 256ths, from which on cells are found together.
 const MANY_MOVERS: usize = 48;
 
-const _: () = assert!(INDEX_AHEAD < RING && RING.is_power_of_two() && RING.is_multiple_of(BLOCK));
-const _: () = assert!(ROWS_AHEAD < INDEX_AHEAD && HOT_AHEAD < ROWS_AHEAD && HOT_AHEAD >= BLOCK);
+const _: () = assert!(FAR_INDEX_AHEAD + GROUP <= RING && INDEX_AHEAD < RING);
+const _: () = assert!(RING.is_power_of_two() && RING.is_multiple_of(BLOCK));
+const _: () = assert!(
+    ROWS_AHEAD < INDEX_AHEAD
+        && FAR_ROWS_AHEAD < FAR_INDEX_AHEAD
+        && HOT_AHEAD < ROWS_AHEAD
+        && HOT_AHEAD >= BLOCK
+);
 
 /// What was looked up ahead, and how many long ways there were lately.
 #[derive(Debug)]
@@ -100,14 +114,17 @@ impl Partition {
         out: &mut Output,
     ) -> PingCounts {
         // Two loops, so that without a snapshot a ping pays nothing for it.
-        if self.snapshot_active() {
-            self.take_pings::<true>(clock, base, rows, out)
-        } else {
-            self.take_pings::<false>(clock, base, rows, out)
+        match (self.snapshot_active(), self.devices.len() >= FAR_FROM) {
+            (false, false) => self.take_pings::<false, false>(clock, base, rows, out),
+            (false, true) => self.take_pings::<false, true>(clock, base, rows, out),
+            (true, false) => self.take_pings::<true, false>(clock, base, rows, out),
+            (true, true) => self.take_pings::<true, true>(clock, base, rows, out),
         }
     }
 
-    fn take_pings<const SAVES: bool>(
+    /// `SAVES`: rows are saved before they change. `FAR`: the tables are so large that their memory must be
+    /// asked for earlier, and in groups.
+    fn take_pings<const SAVES: bool, const FAR: bool>(
         &mut self,
         clock: PingClock<'_>,
         base: EventTime,
@@ -128,70 +145,82 @@ impl Partition {
         let time = BatchTime { clock, base, latest, easy_ms };
         let mut staging = std::mem::take(&mut self.staging);
         let mut movers = 0;
-        for step in 0..rows.len() + INDEX_AHEAD {
-            if let Some(row) = rows.get(step) {
-                let hash = self.devices.index.hash(row.device.get());
-                self.devices.index.prefetch(hash);
-                staging.hashes[step % RING] = hash;
+        let [group, index_ahead, rows_ahead] =
+            if FAR { [GROUP, FAR_INDEX_AHEAD, FAR_ROWS_AHEAD] } else { [1, INDEX_AHEAD, ROWS_AHEAD] };
+        for step in (0..rows.len() + index_ahead).step_by(group) {
+            // Each step of a group is a loop of its own and as short as can be: on a machine whose
+            // translation cache misses, an instruction that asks for memory waits for the page's
+            // address, and only those that follow closely wait at the same time.
+            let coming = step..rows.len().min(step + group);
+            for n in coming.clone() {
+                staging.hashes[n % RING] = self.devices.index.hash(rows[n].device.get());
             }
-            let ahead = |pings: usize| step.checked_sub(INDEX_AHEAD - pings).filter(|n| *n < rows.len());
-            if let Some(n) = ahead(ROWS_AHEAD) {
-                let guess = self.devices.index.guess(staging.hashes[n % RING]);
-                self.devices.rows.prefetch_owner(guess);
+            for n in coming {
+                self.devices.index.prefetch(staging.hashes[n % RING]);
+            }
+            // The group that is so many pings before its turn.
+            let ahead = |pings: usize| match step.checked_sub(index_ahead - pings) {
+                Some(first) => first..rows.len().min(first + group),
+                None => 0..0,
+            };
+            for n in ahead(rows_ahead) {
+                staging.guesses[n % RING] = self.devices.index.guess(staging.hashes[n % RING]);
+            }
+            for n in ahead(rows_ahead) {
+                let guess = staging.guesses[n % RING];
                 self.devices.rows.prefetch(guess);
-                if SAVES {
-                    self.devices.prefetch_saved(guess);
-                }
-                staging.guesses[n % RING] = guess;
+                self.devices.rows.prefetch_owner(guess);
             }
-            if let Some(n) = ahead(HOT_AHEAD)
-                && let Some(ix) = self.devices.rows.owner(PageNo::of(staging.guesses[n % RING]))
-            {
-                prefetch(&self.devices.cells.hot, ix.0 as usize);
-                if staging.movers >= MANY_MOVERS {
-                    prefetch(&self.devices.cells.ends, ix.0 as usize);
-                }
-            }
-            let Some(n) = ahead(0) else { continue };
-            if n.is_multiple_of(BLOCK) {
-                // A mean over some 128 pings; the first block's counts for nothing yet.
-                staging.movers = staging.movers - staging.movers / 4 + (2 * movers).min(64);
-                movers = 0;
-                let block = &rows[n..rows.len().min(n + BLOCK)];
-                if staging.movers >= MANY_MOVERS {
-                    self.stage_movers(&mut staging, n % RING, block);
-                } else {
-                    staging.keys[n % RING..][..BLOCK].fill(HexKey::NONE);
-                }
-            }
-            let ping = &rows[n];
-            let ms = ping.ms_after_base();
-            if let PingClock::Event { .. } = time.clock {
-                self.pass_ping(ping, time.base, out);
-            }
-            // Times that are easy cannot overflow.
-            let at_ms = time.base.0.wrapping_add(ms);
-            if ms <= time.easy_ms {
-                match self.stay::<SAVES>(staging.guesses[n % RING], ping, at_ms) {
-                    Stay::Quiet => {
-                        counts.accepted += 1;
-                        continue;
+            for n in ahead(HOT_AHEAD) {
+                if let Some(ix) = self.devices.rows.owner(PageNo::of(staging.guesses[n % RING])) {
+                    prefetch(&self.devices.cells.hot, ix.0 as usize);
+                    if staging.movers >= MANY_MOVERS {
+                        prefetch(&self.devices.cells.ends, ix.0 as usize);
                     }
-                    Stay::Asks(ix) => {
-                        counts.accepted += 1;
-                        let at = EventTime(at_ms);
-                        self.enter(ix, staging.guesses[n % RING], at, time.key(n, at), out);
-                        continue;
-                    }
-                    Stay::Unknown => {}
                 }
             }
-            movers += 1;
-            let (hash, key) = (staging.hashes[n % RING], staging.keys[n % RING]);
-            self.long_way(hash, key, &time, n, ping, &mut counts, out);
+            for n in ahead(0) {
+                if n.is_multiple_of(BLOCK) {
+                    // A mean over some 128 pings; the first block's counts for nothing yet.
+                    staging.movers = staging.movers - staging.movers / 4 + (2 * movers).min(64);
+                    movers = 0;
+                    let block = &rows[n..rows.len().min(n + BLOCK)];
+                    if staging.movers >= MANY_MOVERS {
+                        self.stage_movers(&mut staging, n % RING, block);
+                    } else {
+                        staging.keys[n % RING..][..BLOCK].fill(HexKey::NONE);
+                    }
+                }
+                let ping = &rows[n];
+                let ms = ping.ms_after_base();
+                if let PingClock::Event { .. } = time.clock {
+                    self.pass_ping(ping, time.base, out);
+                }
+                // Times that are easy cannot overflow.
+                let at_ms = time.base.0.wrapping_add(ms);
+                if ms <= time.easy_ms {
+                    match self.stay::<SAVES>(staging.guesses[n % RING], ping, at_ms) {
+                        Stay::Quiet => {
+                            counts.accepted += 1;
+                            continue;
+                        }
+                        Stay::Asks(ix) => {
+                            counts.accepted += 1;
+                            let at = EventTime(at_ms);
+                            self.enter(ix, staging.guesses[n % RING], at, time.key(n, at), out);
+                            continue;
+                        }
+                        Stay::Unknown => {}
+                    }
+                }
+                movers += 1;
+                let (hash, key) = (staging.hashes[n % RING], staging.keys[n % RING]);
+                self.long_way(hash, key, &time, n, ping, &mut counts, out);
+            }
         }
         self.staging = staging;
         self.forget_some(rows.len());
+        self.devices.touch_ahead();
         counts
     }
 
@@ -222,7 +251,7 @@ impl Partition {
             if let Some(ix) = targets[i] {
                 prefetch(&devices.cells.hot, ix.0 as usize);
                 prefetch(&devices.cells.ends, ix.0 as usize);
-                prefetch(&devices.cells.buckets, ix.0 as usize);
+                devices.cells.buckets.prefetch(ix.0 as usize);
             }
         }
         for ix in targets.into_iter().flatten() {
@@ -257,9 +286,7 @@ impl Partition {
         let quiet = hot.is_quiet(row.set());
         // An unfinished scan must judge a device that is not quiet before its row changes.
         if stays && (quiet || self.unfinished.is_none()) {
-            if SAVES && !planted(Defect::ShortWay) {
-                devices.save(no, ix, row);
-            }
+            let row = if SAVES && !planted(Defect::ShortWay) { devices.saved(ix, row) } else { row };
             let seen = Seen { time: after as u32, accuracy_m, set: row.set() };
             devices.rows.write(no, row.with_ping(lat_e7, lon_e7, seen));
             if quiet { Stay::Quiet } else { Stay::Asks(ix) }
@@ -313,10 +340,12 @@ impl Partition {
             return self.arrive(hash, key, ping, event, out);
         };
         let (ix, row) = (self.devices.rows.bucket(no), self.devices.rows.row(no));
-        if ping.at < self.devices.time_of(ix, row) {
+        if ping.at < self.devices.time_of(ix, row) && !plants::on(Plant::StaleTaken) {
             return false;
         }
-        self.judge(no, out);
+        if !plants::on(Plant::MovesUnjudged) {
+            self.judge(no, out);
+        }
         let (lat_e7, lon_e7) = (ping.position.lat_e7(), ping.position.lon_e7());
         let stays = self.devices.cells.hot(ix).surely_holds(lat_e7, lon_e7, ping.accuracy_m);
         let to = if stays { ix } else { self.bucket_for(key, ping) };
@@ -377,7 +406,8 @@ impl Partition {
             let Some(published_at) = self.standing.alerts.get(&alert).map(|alert| alert.published_at) else {
                 continue;
             };
-            let stamp = Stamp { key: event, cause: Cause::Enter, at: at.max(published_at) };
+            let at = if plants::on(Plant::EnterBeforePublication) { at } else { at.max(published_at) };
+            let stamp = Stamp { key: event, cause: Cause::Enter, at };
             self.tell_if_inside(alert, PartSet::ALL, &stamp, ix, no, out);
         }
         let set = self.devices.rows.row(no).set();

@@ -6,6 +6,7 @@ use super::devices::Devices;
 use super::output::Output;
 use super::partition::Partition;
 use crate::domain::{AlertNo, DeviceId, EventTime};
+use crate::planted::{self, Defect};
 
 /// While standing alerts are being restored.
 #[derive(Debug)]
@@ -46,7 +47,10 @@ impl Partition {
         let pending = self.restoring.as_ref().is_none_or(|restoring| restoring.stage_pending);
         self.without_devices(|partition, out| {
             partition.pass(clock, out);
-            if !pending && clock == at {
+            if (!pending || planted::on(Defect::StageOfMomentEarly))
+                && clock == at
+                && !planted::on(Defect::StageOfMomentLate)
+            {
                 partition.stages_through(clock, out);
             }
         });

@@ -7,6 +7,10 @@
 //! Where a snapshot was made by another number of partitions, each of the new ones reads the blocks
 //! of all the old ones and takes its share ([`Restorer::share`]), row by row.
 
+use super::blocks::{
+    Bytes, OddRows, Result, SnapshotError,
+    SnapshotError::{Impossible, Order},
+};
 use super::cells::{AccuracyClass, BucketIx};
 use super::devices::Devices;
 use super::index::{Hash, Index, RowNo};
@@ -14,53 +18,14 @@ use super::memory::prefetch;
 use super::partition::{Partition, PartitionConfig};
 use super::recover::Restoring;
 use super::rows::Row;
-use super::saving::{NO_TIME, NOT_SPILLED};
 use super::sets::{LOCAL_SETS_MAX, LocalSet, SetId};
 use super::snapshot::{
-    BUCKETS, DEPARTED_CLASS, EMPTY_CLASS, HEAD, NO_SET, ROWS, SETS, STAGE_PENDING, VERSION,
+    BUCKETS, DEPARTED_CLASS, EMPTY_CLASS, HEAD, NO_SET, PHASE, ROWS, SETS, STAGE_PENDING, VERSION,
 };
 use super::standing::Standing;
-use crate::domain::{AlertNo, DeviceId, EventTime, Position, partition_of};
+use crate::domain::{DeviceId, EventTime, Position, partition_of};
 use crate::geo::INDEX_RESOLUTION;
 use crate::limits::ACCURACY_M_MAX;
-
-/// Why bytes are no snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SnapshotError {
-    /// Made by another version.
-    #[error("a block of version {0}, and this program reads version {VERSION}")]
-    Version(u8),
-    /// Ends early, or goes on after its end.
-    #[error("a block is cut off, or goes on after its end")]
-    Length,
-    /// Says what cannot be.
-    #[error("a block says what cannot be: {0}")]
-    Impossible(&'static str),
-    /// A block came before one that it rests on, or came too much.
-    #[error("a block is out of order: {0}")]
-    Order(&'static str),
-    /// A device stands in two rows.
-    #[error("a device stands in two rows")]
-    Twice,
-    /// Other rows came than the head says.
-    #[error("{found} rows, and the head says {expected}")]
-    Rows {
-        /// What the head says.
-        expected: u64,
-        /// What came.
-        found: u64,
-    },
-    /// More rows than a partition has numbers for.
-    #[error("more devices than a partition can hold")]
-    Full,
-    /// A block before this one was not taken.
-    #[error("a block before was not taken")]
-    Failed,
-}
-
-use SnapshotError::{Impossible, Length, Order};
-
-type Result<T> = std::result::Result<T, SnapshotError>;
 
 /// Rows between asking for a line of the index and writing into it.
 const AHEAD: usize = 32;
@@ -220,6 +185,9 @@ impl Restorer {
             let of = self.share.map_or(1, |(_, of)| u64::from(of));
             let rows = if of > 1 { self.rows_max / of } else { rows_expected };
             self.devices.index = Index::sized(self.config.seed, rows as usize);
+            if flags & PHASE != 0 && self.share.is_none() {
+                self.devices.phase = self.devices.phase.other();
+            }
         }
         self.parts += 1;
         self.part = Some(Part {
@@ -400,7 +368,7 @@ fn is_possible(row: Row, class: u8) -> bool {
     lat & lon & (accuracy <= ACCURACY_M_MAX) & classed
 }
 
-const IMPOSSIBLE_ROW: SnapshotError = Impossible("a row's position or accuracy");
+const IMPOSSIBLE_ROW: SnapshotError = Impossible("a row's position, accuracy or phase");
 
 /// The rows of a bucket, as they are.
 fn copy_rows(
@@ -418,11 +386,11 @@ fn copy_rows(
     while !bytes.is_empty() {
         let (no, count) = devices.append_rows(ix, bytes).ok_or(SnapshotError::Full)?;
         bytes = &bytes[count as usize * size_of::<Row>()..];
-        let Devices { index, rows, cells, .. } = devices;
+        let Devices { index, rows, cells, phase, .. } = devices;
         let (mut possible, mut spilled) = (true, 0);
         for no in (no.0..no.0 + count).map(RowNo) {
             let row = rows.row(no);
-            possible &= is_possible(row, bucket.class);
+            possible &= is_possible(row, bucket.class) & (row.phase() == *phase);
             if row.set() != set {
                 if users > 0 {
                     cells.add_users(ix, set, users);
@@ -537,103 +505,4 @@ fn check_suspects(suspects: &mut Vec<(RowNo, RowNo)>, devices: &Devices) -> Resu
     }
     suspects.clear();
     Ok(())
-}
-
-/// What remains of a block.
-#[derive(Clone, Copy, Debug)]
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(Length)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(Length)?;
-        self.0 = rest;
-        Ok(*taken)
-    }
-
-    fn u32(&mut self) -> Result<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn i64(&mut self) -> Result<i64> {
-        self.array().map(i64::from_le_bytes)
-    }
-
-    /// So many alerts, sorted and all different.
-    fn alerts(&mut self, count: u32) -> Result<Vec<AlertNo>> {
-        let bytes = self.take(count as usize * 4)?;
-        let alerts: Vec<AlertNo> =
-            bytes.as_chunks::<4>().0.iter().map(|no| AlertNo(u32::from_le_bytes(*no))).collect();
-        if alerts.is_sorted_by(|a, b| a < b) {
-            Ok(alerts)
-        } else {
-            Err(Impossible("a set that is not sorted"))
-        }
-    }
-
-    fn end(&self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Length) }
-    }
-}
-
-/// What rows do not say, by their places.
-struct OddRows<'a> {
-    bytes: Bytes<'a>,
-    left: u32,
-    next: Option<OddRow>,
-}
-
-#[derive(Clone, Debug)]
-struct OddRow {
-    place: u32,
-    at: i64,
-    alerts: Option<Vec<AlertNo>>,
-}
-
-impl OddRow {
-    fn at(&self, row: Row) -> Result<Option<EventTime>> {
-        match EventTime(self.at) {
-            EventTime(NO_TIME) => Ok(None),
-            at if row.time() == 0 && EventTime::from_unix_ms(at.0).is_ok() => Ok(Some(at)),
-            _ => Err(Impossible("a row's time")),
-        }
-    }
-
-    fn alerts(&self, row: Row) -> Result<Option<Vec<AlertNo>>> {
-        match &self.alerts {
-            Some(_) if row.set() != LocalSet::SPILLED => Err(Impossible("a row's own set")),
-            alerts => Ok(alerts.clone()),
-        }
-    }
-}
-
-impl OddRows<'_> {
-    /// The next one, where its place is below this. (Those before were taken.)
-    fn next_below(&self, end: u32) -> Option<OddRow> {
-        self.next.clone().filter(|next| next.place < end)
-    }
-
-    fn advance(&mut self) -> Result<()> {
-        let before = self.next.take();
-        if self.left == 0 {
-            return Ok(());
-        }
-        self.left -= 1;
-        let (place, alerts, at) = (self.bytes.u32()?, self.bytes.u32()?, self.bytes.i64()?);
-        if before.is_some_and(|before| before.place >= place) {
-            return Err(Impossible("odd rows that are not sorted"));
-        }
-        let alerts = if alerts == NOT_SPILLED { None } else { Some(self.bytes.alerts(alerts)?) };
-        self.next = Some(OddRow { place, at, alerts });
-        Ok(())
-    }
 }

@@ -27,10 +27,22 @@ pub(super) const WINDOW_MS: i64 = 1 << 31;
 #[repr(C)]
 pub(super) struct Row {
     pub(super) device: u64,
-    /// Latitude and longitude, 1e-7 degree, 32 bits each.
+    /// Phase (1 bit), latitude (31) and longitude (32), 1e-7 degree.
     place: u64,
     /// Time (31 bits), accuracy in metres (17), notified set (16).
     info: u64,
+}
+
+/// One of two: whether a snapshot under way has still to write a row (see `saving`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Phase(u64);
+
+impl Phase {
+    const BIT: u64 = 1 << 63;
+
+    pub(super) fn other(self) -> Self {
+        Self(self.0 ^ Self::BIT)
+    }
 }
 
 /// The part of a row that a ping brings, and the notified set.
@@ -50,7 +62,8 @@ impl Row {
 
     #[inline(always)]
     pub(super) fn lat_e7(self) -> i32 {
-        (self.place >> 32) as u32 as i32
+        // 90 degrees fit into 30 bits and a sign.
+        ((self.place << 1) as i64 >> 33) as i32
     }
 
     #[inline(always)]
@@ -77,6 +90,16 @@ impl Row {
         LocalSet(self.info as u16)
     }
 
+    #[inline(always)]
+    pub(super) fn phase(self) -> Phase {
+        Phase(self.place & Phase::BIT)
+    }
+
+    #[inline(always)]
+    pub(super) fn in_phase(self, phase: Phase) -> Self {
+        Self { place: self.place & !Phase::BIT | phase.0, ..self }
+    }
+
     /// Whether something of it is kept by device.
     #[inline(always)]
     pub(super) fn is_odd(self) -> bool {
@@ -95,7 +118,8 @@ impl Row {
 
     #[inline(always)]
     pub(super) fn with_ping(self, lat_e7: i32, lon_e7: i32, seen: Seen) -> Self {
-        let place = u64::from(lat_e7 as u32) << 32 | u64::from(lon_e7 as u32);
+        let lat = u64::from(lat_e7 as u32 & 0x7fff_ffff);
+        let place = self.place & Phase::BIT | lat << 32 | u64::from(lon_e7 as u32);
         let info = u64::from(seen.time) << 33 | u64::from(seen.accuracy_m) << 16 | u64::from(seen.set.0);
         Self { place, info, ..self }
     }
@@ -138,6 +162,8 @@ impl PageNo {
     }
 }
 
+/// Rows for which memory is touched ahead: some batches of arrivals.
+const AHEAD_ROWS: usize = 40_000;
 /// Marks a page that belongs to no bucket.
 const FREE: u32 = u32::MAX;
 /// Rows are numbered in 32 bits, and the highest number is no row.
@@ -273,6 +299,11 @@ impl Rows {
         self.owners[page.0 as usize] = FREE;
         self.free.push(page.0);
         self.free_count += 1;
+    }
+
+    /// Prepares to grow; says whether that took time.
+    pub(super) fn touch_ahead(&mut self) -> bool {
+        self.rows.touch_ahead(self.rows.len() + AHEAD_ROWS)
     }
 
     /// Free pages below the end.

@@ -20,6 +20,7 @@ use super::rows::{PAGE_ROWS, Row};
 use super::standing::{Alert, Part, reach};
 use crate::domain::{AlertNo, Cause, EventTime, MatchHead, MaxAge, PartSpec, Uncertainty};
 use crate::geo::{CellClass, PreparedArea, Spot};
+use crate::planted::{self, Defect};
 
 /// A set of parts of one alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,6 +130,7 @@ impl KnownFrom {
     pub(super) fn new(max_age: MaxAge, clock: EventTime, base_ms: i64) -> Self {
         let first = match max_age {
             MaxAge::Never => 1,
+            MaxAge::Ms(_) if planted::on(Defect::ForgottenScanned) => 1,
             MaxAge::Ms(ms) => clock.0.saturating_sub(ms).saturating_sub(base_ms).max(1),
         };
         Self { first, max_age, clock }

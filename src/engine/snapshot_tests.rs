@@ -45,6 +45,7 @@ impl Partition {
                     let (no, row) = (page.row(n), devices.rows.row(page.row(n)));
                     let hash = devices.index.hash(row.device);
                     assert_eq!(devices.index.find(hash, row.device, &devices.rows), Some(no));
+                    assert!(self.snapshot_active() || row.phase() == devices.phase);
                     if row.set() != LocalSet::SPILLED {
                         users[usize::from(row.set().0)] += 1;
                     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{AlertNo, EventTime, PartSpec, Uncertainty};
 use crate::geo::{PreparedArea, Radius, Reach};
+use crate::planted::{self, Defect};
 
 /// A part of an alert with its active stage.
 #[derive(Debug)]
@@ -16,7 +17,9 @@ impl Part {
     /// A part at the stage of time `now`.
     pub(super) fn at(spec: PartSpec<PreparedArea>, now: EventTime) -> Self {
         let mut part = Self { spec, stage: 0 };
-        part.activate(now);
+        if !planted::on(Defect::PartAtFirstStage) {
+            part.activate(now);
+        }
         part
     }
 
@@ -72,7 +75,8 @@ impl Alert {
     /// When its next stage is due, if it is still active then.
     fn next_stage_at(&self) -> Option<EventTime> {
         let next = self.parts.iter().filter_map(Part::next_at).min()?;
-        (self.active && next < self.expires).then_some(next)
+        let ends = self.expires.plus_ms(i64::from(planted::on(Defect::StageAtExpiry)));
+        (self.active && next < ends).then_some(next)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One connection: who it is, and its sessions.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 use super::{Shared, session};
 use crate::access::Grant;
 use crate::limits::{CONNECTIONS_PER_IDENTITY_MAX, HANDSHAKE_MS_MAX};
+use crate::telemetry::Bound;
 use crate::wire::ErrorCode;
 
 /// Serves a connection until it ends, or the server stops and its sessions have ended.
@@ -17,12 +19,17 @@ pub(super) async fn serve(incoming: Incoming, shared: Arc<Shared>) {
     let Ok(connecting) = incoming.accept() else { return };
     let handshake = tokio::time::timeout(Duration::from_millis(HANDSHAKE_MS_MAX), connecting);
     // A peer that cannot shake hands in time, or fails TLS, has been told so by QUIC.
-    let Ok(Ok(connection)) = handshake.await else { return };
+    let refused = &shared.services.telemetry().connections_refused;
+    let Ok(Ok(connection)) = handshake.await else { return refused.count("quic", "handshake") };
     let grant = match grant_of(&connection) {
         Ok(grant) => Arc::new(grant),
-        Err(why) => return close(&connection, ErrorCode::Identity, &why),
+        Err(why) => {
+            refused.count("quic", ErrorCode::Identity.name());
+            return close(&connection, ErrorCode::Identity, &why);
+        }
     };
     let Some(_place) = Place::take(&shared, grant.name()) else {
+        refused.count("quic", ErrorCode::TooManyConnections.name());
         let why = format!("\"{}\" has {CONNECTIONS_PER_IDENTITY_MAX} connections already", grant.name());
         return close(&connection, ErrorCode::TooManyConnections, &why);
     };
@@ -80,6 +87,7 @@ impl Place {
             return None;
         }
         *count += 1;
+        count_most(shared, &identities);
         Some(Self { shared: Arc::clone(shared), name: name.into() })
     }
 }
@@ -93,5 +101,11 @@ impl Drop for Place {
                 identities.remove(&self.name);
             }
         }
+        count_most(&self.shared, &identities);
     }
+}
+
+fn count_most(shared: &Shared, identities: &HashMap<String, usize>) {
+    let most = identities.values().copied().max().unwrap_or(0);
+    shared.services.telemetry().bounds.set(Bound::IdentityConnections, most as u64);
 }

@@ -8,6 +8,7 @@ use crate::access::Grant;
 use crate::desk::{Desk, DeskError, ReportNo};
 use crate::domain::{AlertId, EventTime, TimeError};
 use crate::files::{AlertJsonError, parse_action_json, parse_alert_json};
+use crate::telemetry::SessionKind;
 use crate::wire::{
     Answer, AnswerBody, Ask, Body, ErrorCode, Frame, Kind, Receipt, Request, Response, SessionTerms, frame_of,
 };
@@ -34,6 +35,7 @@ pub(super) async fn serve(talk: &mut Talk) -> Result<End, End> {
         );
         return Err(End::error(ErrorCode::NoGrant, why));
     }
+    talk.seat.is(SessionKind::Control, 0);
     talk.welcome(SessionTerms::Control).await?;
     let mut stopping = talk.stopping.clone();
     loop {

@@ -1,6 +1,7 @@
 //! An ingest session: batches in, acknowledgements out.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use quinn::{RecvStream, SendStream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -13,6 +14,7 @@ use crate::limits::{
     PING_BATCH_PINGS_MAX, SOURCE_NAME_BYTES_MAX, UNAPPLIED_BATCHES_MAX, UNAPPLIED_PINGS_MAX,
 };
 use crate::runtime::{Applied, ClockMode, IngestSession};
+use crate::telemetry::{Seat, SessionKind};
 use crate::wire::{
     Ack, Body, Encodings, ErrorCode, Frame, FrameReader, IngestTerms, Kind, PartitionHash, PingBatch,
     SafeBasis, SessionTerms, Watermark,
@@ -40,6 +42,7 @@ pub(super) async fn serve(
     if first_batch == 0 {
         return Err(End::error(ErrorCode::BadHello, "batches are numbered from 1"));
     }
+    talk.seat.is(SessionKind::Ingest, usize::from(namespace.0));
     let (session, applied) = talk.services.runtime.open_session(namespace)?;
     let terms = IngestTerms {
         partitions: talk.services.runtime.partitions(),
@@ -60,6 +63,7 @@ pub(super) async fn serve(
     });
     let intake = Intake {
         session,
+        seat: &talk.seat,
         sorted: talk.services.runtime.clock_mode() == ClockMode::Event,
         next: first_batch,
         partitions: talk.services.runtime.partitions(),
@@ -67,15 +71,16 @@ pub(super) async fn serve(
         last_said: false,
     };
     let reading = intake.read(&mut talk.reader, &unapplied, talk.stopping.clone());
-    let acking = acknowledge(&mut talk.send, applied, Ledger::new(first_batch), &unapplied);
+    let acking = acknowledge(&mut talk.send, applied, Ledger::new(first_batch), &unapplied, &talk.seat);
     // When reading ends, the runtime's channel closes once all that was taken is applied, and so
     // acknowledging ends too. A peer that cannot be told anything ends both.
     let (end, ()) = tokio::try_join!(async { Ok::<_, End>(reading.await) }, acking)?;
     Ok(end)
 }
 
-struct Intake {
+struct Intake<'a> {
     session: IngestSession,
+    seat: &'a Seat,
     /// The event clock takes pings sorted by time.
     sorted: bool,
     next: u64,
@@ -85,7 +90,7 @@ struct Intake {
     last_said: bool,
 }
 
-impl Intake {
+impl Intake<'_> {
     /// Reads batches and watermarks until the peer is done, errs, or the server stops.
     async fn read(
         mut self,
@@ -114,6 +119,7 @@ impl Intake {
     }
 
     async fn batch(&mut self, batch: PingBatch, unapplied: &Unapplied) -> Result<(), End> {
+        let received = Instant::now();
         if batch.number() != self.next {
             let why = format!("batch {} came where {} was due", batch.number(), self.next);
             return Err(End::error(ErrorCode::BatchNumber, why));
@@ -134,7 +140,8 @@ impl Intake {
         // In this order everywhere, and both before the queues' room: no two can wait in a ring.
         unapplied.batches.acquire().await.map_err(stopped)?.forget();
         unapplied.pings.acquire_many(batch.len() as u32).await.map_err(stopped)?.forget();
-        self.session.submit_batch(batch).await?;
+        self.seat.taken(batch.len() as u64);
+        self.session.submit_batch(batch, received).await?;
         self.next += 1;
         Ok(())
     }
@@ -183,6 +190,7 @@ async fn acknowledge(
     mut applied: mpsc::UnboundedReceiver<Applied>,
     mut ledger: Ledger,
     unapplied: &Unapplied,
+    seat: &Seat,
 ) -> Result<(), End> {
     let mut told = None;
     while let Some(first) = applied.recv().await {
@@ -190,6 +198,7 @@ async fn acknowledge(
         while let Some(batch) = next {
             unapplied.pings.add_permits(batch.counts.total() as usize);
             unapplied.batches.add_permits(1);
+            seat.applied(batch.counts.total());
             ledger.apply(batch.number, batch.counts);
             next = applied.try_recv().ok();
         }

@@ -29,6 +29,7 @@ use crate::delivery::Delivery;
 use crate::desk::Desk;
 use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_UNPROVEN_MAX, SHUTDOWN_MS_MAX};
 use crate::runtime::Runtime;
+use crate::telemetry::{Bound, Telemetry};
 use crate::wire::ErrorCode;
 
 /// Why the door could not be opened.
@@ -59,6 +60,12 @@ pub struct Services {
     pub desk: Arc<Desk>,
     /// Gives matches.
     pub delivery: Arc<Delivery>,
+}
+
+impl Services {
+    fn telemetry(&self) -> &Telemetry {
+        self.runtime.telemetry()
+    }
 }
 
 /// What all connections share.
@@ -124,7 +131,9 @@ impl Drop for Server {
 async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
     let mut stopping = shared.stopping.clone();
     let mut connections = JoinSet::new();
+    let telemetry = Arc::clone(shared.services.runtime.telemetry());
     loop {
+        telemetry.bounds.set(Bound::Connections, connections.len() as u64);
         let incoming = tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => break,
             Some(_) = connections.join_next() => continue,
@@ -132,6 +141,7 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
         };
         let Some(incoming) = incoming else { break };
         if connections.len() >= CONNECTIONS_MAX {
+            telemetry.connections_refused.count("quic", "full");
             incoming.refuse();
         } else if connections.len() >= CONNECTIONS_UNPROVEN_MAX && incoming.may_retry() {
             // The peer went away if this fails.
@@ -140,5 +150,7 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
             connections.spawn(connection::serve(incoming, Arc::clone(&shared)));
         }
     }
-    while connections.join_next().await.is_some() {}
+    while connections.join_next().await.is_some() {
+        telemetry.bounds.set(Bound::Connections, connections.len() as u64);
+    }
 }

@@ -14,6 +14,7 @@ use super::{Services, Shared, control, ingest, subscribe};
 use crate::access::Grant;
 use crate::limits::{FAREWELL_MS_MAX, FRAME_MS_MAX, HELLO_MS_MAX};
 use crate::runtime::{ClockMode, NamespaceIx};
+use crate::telemetry::Seat;
 use crate::wire::{
     Body, Clock, ErrorCode, ErrorFrame, Frame, FrameReader, Hello, HelloReply, Kind, PROTOCOL_VERSION,
     Session, SessionTerms, frame_of, protocol_version,
@@ -28,6 +29,8 @@ pub(super) struct Talk {
     pub(super) services: Services,
     pub(super) grant: Arc<Grant>,
     pub(super) stopping: watch::Receiver<bool>,
+    /// Its place among the figures.
+    pub(super) seat: Seat,
 }
 
 /// Serves a stream until its session has ended, and tells the peer why.
@@ -38,6 +41,7 @@ pub(super) async fn serve(
     grant: Arc<Grant>,
     shared: Arc<Shared>,
 ) {
+    let seat = shared.services.telemetry().sessions.open(grant.name());
     let mut talk = Talk {
         reader: FrameReader::new(recv),
         send,
@@ -45,16 +49,24 @@ pub(super) async fn serve(
         services: shared.services.clone(),
         grant,
         stopping: shared.stopping.clone(),
+        seat,
     };
     let end = converse(&mut talk).await;
     let name = talk.grant.name();
+    let code = match &end {
+        End::Done | End::Gone => ErrorCode::Done,
+        End::Error(code, _) | End::Connection(code, _) => *code,
+    };
+    let kind = talk.seat.kind().as_str();
+    let gone = matches!(end, End::Gone);
+    shared.services.telemetry().sessions_ended.count(kind, if gone { "gone" } else { code.name() });
     match &end {
         End::Done | End::Gone => tracing::debug!(name, ?end, "session over"),
         End::Error(code, why) | End::Connection(code, why) => {
             tracing::info!(name, %code, why, "session ended");
         }
     }
-    talk.part(&connection, end).await;
+    talk.part(&connection, end, code).await;
 }
 
 async fn converse(talk: &mut Talk) -> End {
@@ -132,11 +144,7 @@ impl Talk {
 
     /// The last words: the peer learns the code by an error frame and by QUIC, and the stream is
     /// closed both ways.
-    async fn part(mut self, connection: &Connection, end: End) {
-        let code = match &end {
-            End::Done | End::Gone => ErrorCode::Done,
-            End::Error(code, _) | End::Connection(code, _) => *code,
-        };
+    async fn part(mut self, connection: &Connection, end: End, code: ErrorCode) {
         let number = VarInt::from(code.number());
         match end {
             End::Done => {

@@ -8,10 +8,11 @@ use quinn::{RecvStream, SendStream};
 
 use super::end::End;
 use super::session::{Talk, flush, next_frame, wrong_kind};
-use crate::delivery::{CutOff, Delivery, MatchLog, OffsetGone, Patience};
+use crate::delivery::{CutOff, Delivery, MatchLog, OffsetGone, Patience, Standing};
 use crate::domain::{AlertNo, Namespace, Offset, Status};
 use crate::limits::{MATCH_BATCH_MATCHES_MAX, VERSIONS_SHOWN_MAX};
 use crate::runtime::{NamespaceIx, Runtime};
+use crate::telemetry::{Latency, Seat, SessionKind};
 use crate::wire::{
     AlertContentFrame, Body, ColumnsBuilder, CursorAck, Encoding, Encodings, ErrorCode, Frame, FrameReader,
     Kind, MatchColumns, MatchRow, SessionTerms, StartAt, SubscribeTerms, frame_of, matches_frame,
@@ -35,25 +36,25 @@ pub(super) async fn serve(
     let namespace = talk.namespace(namespace, granted, "read the matches of")?;
     let delivery = std::sync::Arc::clone(&talk.services.delivery);
     let (runtime, grant) = (talk.services.runtime.clone(), std::sync::Arc::clone(&talk.grant));
-    let partner = Partner {
-        delivery: &delivery,
-        runtime: &runtime,
-        namespace: namespace_name(&runtime, namespace),
-        name: grant.name(),
-    };
+    let (name, partner) = (namespace_name(&runtime, namespace), grant.name());
     let log = delivery.log(namespace);
     let (earliest, end) = (log.earliest(), log.end());
     let start = match from {
         StartAt::Earliest => earliest,
         StartAt::Latest => end,
         StartAt::Offset(offset) => Offset(offset),
-        StartAt::Cursor => delivery.cursors().get(partner.namespace, partner.name).unwrap_or(earliest),
+        StartAt::Cursor => delivery.cursors().get(name, partner).unwrap_or(earliest),
     };
     // Says at once where the start is gone, or never was.
     log.read(start)?;
+    talk.seat.is(SessionKind::Subscribe, usize::from(namespace.0));
+    talk.seat.cursor(start.0);
+    talk.seat.sent(start.0);
     let terms = SubscribeTerms { start: start.0, earliest: earliest.0, end: end.0 };
     talk.welcome(SessionTerms::Subscribe(terms)).await?;
 
+    let partner =
+        Partner { delivery: &delivery, runtime: &runtime, namespace: name, name: partner, seat: &talk.seat };
     let far = Far::new(start);
     let mut feed = Feed {
         delivery: &delivery,
@@ -63,6 +64,9 @@ pub(super) async fn serve(
         shown: HashSet::new(),
         next: start,
         far: &far,
+        newer: end,
+        seat: &talk.seat,
+        latency: &runtime.telemetry().match_sent,
     };
     let mut out = Out { send: &mut talk.send, unsent: &mut talk.unsent };
     let mut stopping = talk.stopping.clone();
@@ -110,14 +114,15 @@ impl Far {
         Self { sent: at(), passed: at(), acknowledged: at(), acknowledges: AtomicBool::new(false) }
     }
 
-    /// What the subscriber is done with: where it has acknowledged all that it was sent, that
-    /// includes what it is not shown.
-    fn done(&self) -> Offset {
+    /// How the subscriber stands: where it has acknowledged all that it was sent, it is done with what
+    /// it is not shown too.
+    fn standing(&self) -> Standing {
         // Read first: what was passed then was all sent or withheld before.
         let passed = self.passed.load(Ordering::SeqCst);
         let acknowledged = self.acknowledged.load(Ordering::SeqCst);
         let sent = self.sent.load(Ordering::SeqCst);
-        Offset(if acknowledged >= sent { acknowledged.max(passed) } else { acknowledged })
+        let owes = acknowledged < sent;
+        Standing { done: Offset(if owes { acknowledged } else { acknowledged.max(passed) }), owes }
     }
 }
 
@@ -127,6 +132,7 @@ struct Partner<'a> {
     runtime: &'a Runtime,
     namespace: &'a Namespace,
     name: &'a str,
+    seat: &'a Seat,
 }
 
 impl Partner<'_> {
@@ -155,8 +161,9 @@ impl Partner<'_> {
             }
             far.acknowledged.store(next, Ordering::SeqCst);
             far.acknowledges.store(true, Ordering::SeqCst);
+            self.seat.cursor(far.standing().done.0);
             let (at, now_ms) = (self.runtime.now(), ticks.now_ms());
-            write_at = cursors.acknowledged(self.namespace, self.name, far.done(), at, now_ms);
+            write_at = cursors.acknowledged(self.namespace, self.name, far.standing().done, at, now_ms);
         }
     }
 
@@ -166,7 +173,7 @@ impl Partner<'_> {
         let mut patience = Patience::new(self.delivery.lag(), start, log.end(), ticks.now_ms());
         loop {
             let end = log.end();
-            match patience.look(far.done(), end, ticks.now_ms()) {
+            match patience.look(far.standing(), end, ticks.now_ms()) {
                 Ok(Some(at_ms)) => ticks.reach(at_ms).await,
                 Ok(None) => log.wait_beyond(end).await,
                 Err(why) => {
@@ -184,7 +191,7 @@ impl Partner<'_> {
         if far.acknowledges.load(Ordering::SeqCst) {
             let (at, now_ms) = (self.runtime.now(), self.delivery.ticks().now_ms());
             let cursors = self.delivery.cursors();
-            cursors.acknowledged(self.namespace, self.name, far.done(), at, now_ms);
+            cursors.acknowledged(self.namespace, self.name, far.standing().done, at, now_ms);
             cursors.write(self.namespace, self.name, now_ms);
         }
     }
@@ -216,6 +223,10 @@ struct Feed<'a> {
     shown: HashSet<(AlertNo, u32)>,
     next: Offset,
     far: &'a Far,
+    /// Matches from here on came after the subscription: their way to the partner is timed.
+    newer: Offset,
+    seat: &'a Seat,
+    latency: &'a Latency,
 }
 
 impl Feed<'_> {
@@ -228,6 +239,7 @@ impl Feed<'_> {
             };
             // The offset to resume from, told with what is sent next.
             self.next = chunk.next;
+            let first = chunk.first;
             // Never amid a chunk, whose matches would then look withheld.
             if self.shown.len() + chunk.versions.len() > VERSIONS_SHOWN_MAX {
                 self.shown.clear();
@@ -243,6 +255,14 @@ impl Feed<'_> {
                 self.write_shown(&matches, out).await?;
             }
             self.far.passed.store(chunk.next.0, Ordering::SeqCst);
+            if first >= self.newer
+                && let Some(appended) = log.appended_at(first)
+            {
+                self.latency.record(appended.elapsed());
+            }
+            self.seat.sent(self.next.0);
+            self.seat.versions_shown(self.shown.len());
+            self.seat.cursor(self.far.standing().done.0);
         }
     }
 

@@ -12,13 +12,16 @@ use std::sync::Arc;
 use crossbeam::channel::Sender;
 
 use super::clock::Clock;
-use super::queue::{BatchTask, PingTask, Task};
-use super::{ClockMode, MatchSink, NamespaceIx, RuntimeConfig};
-use crate::domain::{AlertNo, DeviceId, EventTime, PartSpec, PingCounts, PingReject, PingRow, Uncertainty};
+use super::queue::{BatchTask, PingTask, Task, Ticket};
+use super::{ClockMode, MatchSink, NamespaceIx, RuntimeConfig, SnapshotPart};
+use crate::domain::{
+    AlertNo, Cause, DeviceId, EventTime, PartSpec, PingCounts, PingReject, PingRow, Uncertainty,
+};
 use crate::engine::{Count, Order, Output, Partition, PartitionConfig, PingClock};
 use crate::geo::PreparedArea;
 use crate::limits::SCAN_SLICE_DEVICES;
 use crate::planted::{self, Defect};
+use crate::telemetry::{Share, Telemetry};
 
 /// The machines of one partition. See the module head.
 pub(crate) struct Driver {
@@ -35,6 +38,43 @@ pub(crate) struct Driver {
     rows: Vec<PingRow>,
     /// How many orders were carried out: the number of the next.
     orders: u64,
+    counted: Option<Counted>,
+}
+
+/// Where a live partition counts what it did. What is counted decides nothing.
+struct Counted {
+    partition: u32,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Counted {
+    fn share(&self, namespace: NamespaceIx) -> Option<&Share> {
+        self.telemetry.share(self.partition, usize::from(namespace.0))
+    }
+
+    fn pings(&self, namespace: NamespaceIx, counts: &PingCounts, devices: usize) {
+        if let Some(share) = self.share(namespace) {
+            share.pings(counts);
+            share.devices(devices);
+        }
+    }
+
+    /// By cause, and the first match of an alert.
+    fn matches(&self, namespace: NamespaceIx, out: &Output) {
+        let mut by_cause = [0; Cause::ALL.len()];
+        for (run, devices) in out.runs() {
+            by_cause[run.head.cause as usize] += devices.len();
+            if run.head.cause == Cause::Publish {
+                self.telemetry.first_match.matched(run.head.alert);
+            }
+        }
+        let Some(share) = self.share(namespace) else { return };
+        for (cause, count) in Cause::ALL.into_iter().zip(by_cause) {
+            if count > 0 {
+                share.matches(cause, count);
+            }
+        }
+    }
 }
 
 struct Preview {
@@ -76,23 +116,27 @@ impl Driver {
             previews: VecDeque::new(),
             rows: Vec::new(),
             orders: 0,
+            counted: None,
         }
     }
 
+    /// Counts what it does as this partition.
+    pub(super) fn counted(mut self, partition: u32, telemetry: Arc<Telemetry>) -> Self {
+        self.counted = Some(Counted { partition, telemetry });
+        self
+    }
+
     /// Where matches go.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
     pub(super) fn sink(&self) -> Arc<dyn MatchSink> {
         Arc::clone(&self.sink)
     }
 
     /// Where matches go from now on; returns where they went.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
     pub(super) fn change_sink(&mut self, sink: Arc<dyn MatchSink>) -> Arc<dyn MatchSink> {
         std::mem::replace(&mut self.sink, sink)
     }
 
     /// Notes that the log notified a device of an alert.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
     pub(super) fn note_notified(&mut self, namespace: NamespaceIx, alert: AlertNo, device: DeviceId) {
         let machine = self.machines.get_mut(usize::from(namespace.0));
         if let Some(machine) = machine {
@@ -107,41 +151,52 @@ impl Driver {
     }
 
     /// How many orders were carried out.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
     pub(crate) fn orders(&self) -> u64 {
         self.orders
     }
 
     /// So many orders are in the machines that it was made of.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for recovery"))]
-    pub(super) fn set_orders(&mut self, orders: u64) {
+    pub(crate) fn set_orders(&mut self, orders: u64) {
         self.orders = orders;
     }
 
     /// Begins a snapshot of all namespaces as they are now, one moment for all; false where a scan
     /// is unfinished or a snapshot under way.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
     pub(crate) fn begin_snapshot(&mut self) -> bool {
         let may = |machine: &Partition| !machine.has_work() && !machine.snapshot_active();
         let begins = self.machines.iter().all(may);
         begins && self.machines.iter_mut().all(Partition::begin_snapshot)
     }
 
+    /// The namespaces as they are when a snapshot begins.
+    pub(super) fn begun(&self) -> Vec<SnapshotPart> {
+        let begin = |(ns, machine): (u16, &Partition)| SnapshotPart::Begin {
+            namespace: NamespaceIx(ns),
+            orders: self.orders,
+            clock: machine.clock(),
+            devices: machine.devices(),
+            log_end: self.sink.end(NamespaceIx(ns)),
+        };
+        (0..).zip(&self.machines).map(begin).collect()
+    }
+
+    /// Bytes that a snapshot under way has put aside.
+    pub(super) fn snapshot_debt(&self) -> usize {
+        self.machines.iter().map(Partition::snapshot_debt).sum()
+    }
+
     /// Appends the next block of a namespace's snapshot; says whether there are more.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
     pub(crate) fn snapshot_some(&mut self, namespace: NamespaceIx, bytes: usize, out: &mut Vec<u8>) -> bool {
         let machine = self.machines.get_mut(usize::from(namespace.0));
         machine.is_some_and(|machine| machine.snapshot_some(bytes, out))
     }
 
     /// Gives all snapshots up.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
     pub(crate) fn abort_snapshot(&mut self) {
         self.machines.iter_mut().for_each(Partition::abort_snapshot);
     }
 
     /// A namespace's clock, and how many devices it has.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for snapshots"))]
     pub(crate) fn state_of(&self, namespace: NamespaceIx) -> Option<(EventTime, usize)> {
         let machine = self.machines.get(usize::from(namespace.0))?;
         Some((machine.clock(), machine.devices()))
@@ -155,6 +210,8 @@ impl Driver {
             Task::Order { order, index } => self.order(&order, index),
             Task::Passed { through } => self.on_each(|machine, out| machine.stages_through(through, out)),
             Task::Preview { part, mode, reply } => self.preview(part, mode, reply),
+            // The thread's own affair.
+            Task::Snapshot { .. } => {}
             Task::Barrier { reply } => {
                 self.finish();
                 // Whoever waited may have gone.
@@ -192,8 +249,19 @@ impl Driver {
 
     fn ping_task(&mut self, task: &PingTask) {
         let counts = self.pings(task.namespace, task.base, &task.rows, &task.numbers);
+        self.applied(task.namespace, &counts, &task.ticket);
+    }
+
+    /// Says that a part of a batch is applied.
+    fn applied(&self, namespace: NamespaceIx, counts: &PingCounts, ticket: &Ticket) {
+        let devices = self.machines.get(usize::from(namespace.0)).map_or(0, Partition::devices);
+        if let Some(counted) = &self.counted {
+            counted.pings(namespace, counts, devices);
+        }
         // Only now: `applied` says that the matches are with the log.
-        task.ticket.part_applied(&counts);
+        if let (Some(took), Some(counted)) = (ticket.part_applied(counts), &self.counted) {
+            counted.telemetry.batch_applied(Some(counted.partition), took);
+        }
     }
 
     /// Pings that no other thread has looked at. Wall clock only.
@@ -203,8 +271,7 @@ impl Driver {
         let mut counts = self.pings(task.namespace, task.batch.base(), rows, &[]);
         counts.rejected[PingReject::Partition as usize] += strangers as u64;
         self.rows = buffer;
-        // Only now: `applied` says that the matches are with the log.
-        task.ticket.part_applied(&counts);
+        self.applied(task.namespace, &counts, &task.ticket);
     }
 
     fn preview(&mut self, part: PartSpec<PreparedArea>, mode: Uncertainty, reply: Sender<Vec<Vec<u64>>>) {
@@ -285,6 +352,12 @@ impl Driver {
     /// There was nothing to do for a while.
     pub(super) fn idle(&mut self) {
         self.machines.iter_mut().for_each(Partition::idle);
+        if let Some(counted) = &self.counted {
+            // Devices are forgotten at leisure.
+            for (at, machine) in self.machines.iter().enumerate() {
+                counted.pings(NamespaceIx(at as u16), &PingCounts::default(), machine.devices());
+            }
+        }
     }
 
     fn on_each(&mut self, mut act: impl FnMut(&mut Partition, &mut Output)) {
@@ -297,6 +370,9 @@ impl Driver {
     fn hand_on(&mut self, namespace: NamespaceIx) {
         if !self.out.is_empty() {
             self.sink.matches(namespace, &self.out);
+            if let Some(counted) = &self.counted {
+                counted.matches(namespace, &self.out);
+            }
             self.out.clear();
         }
     }

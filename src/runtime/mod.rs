@@ -11,32 +11,34 @@ mod clock;
 mod driver;
 mod event;
 mod queue;
-#[cfg_attr(not(test), expect(dead_code, reason = "used by the live start once it has a store"))]
 mod recovery;
 mod replay;
 #[cfg(test)]
 mod schedules;
 mod worker;
 
-use std::sync::{Arc, PoisonError};
+use std::hash::BuildHasher;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 pub use crate::domain::partition_of;
 pub use crate::engine::{EventKey, Output};
 pub(crate) use clock::Clock;
-#[cfg(test)]
 pub(crate) use driver::Driver;
-#[cfg(test)]
 pub(crate) use recovery::{Logged, Recovery, stand_alerts};
 pub use replay::{Replay, ReplayError, ReplaySummary, replay};
 
 use crate::domain::{
-    AlertId, AlertNo, EventTime, MaxAge, Namespace, PartSpec, PingCounts, PingRow, Status, Uncertainty,
+    AlertId, AlertNo, DirectiveKind, EventTime, MaxAge, Namespace, Offset, PartSpec, PingCounts, PingRow,
+    Status, Uncertainty,
 };
 use crate::engine::Order;
 use crate::geo::PreparedArea;
+use crate::limits::SNAPSHOT_BLOCKS_QUEUED_MAX;
 use crate::sync::{Mutex, MutexGuard};
+use crate::telemetry::{Bound, Telemetry};
 use crate::wire::PingBatch;
 use event::EventDriver;
 use queue::{BatchTask, Queues, Ticket};
@@ -63,6 +65,10 @@ pub trait MatchSink: Send + Sync + 'static {
     /// Matches of one partition in order; called on partition threads, before the pings that
     /// caused them are acknowledged as applied.
     fn matches(&self, namespace: NamespaceIx, matches: &Output);
+    /// The offset that the next match of a namespace will get, where matches have offsets.
+    fn end(&self, _namespace: NamespaceIx) -> Offset {
+        Offset(0)
+    }
 }
 
 /// A decided action on its way to the partitions.
@@ -81,6 +87,33 @@ pub trait ActionSource: Send + Sync + 'static {
     /// Takes the earliest waiting action and decides it at `clock` or its own time, the later.
     /// `None` where the alert's life rejects it (the source reports that).
     fn decide_next(&self, clock: EventTime) -> Option<Told>;
+}
+
+/// What a partition hands over of its snapshot.
+#[derive(Clone, Debug)]
+pub(crate) enum SnapshotPart {
+    /// A namespace, as of the moment at which the snapshot began; its blocks follow.
+    Begin {
+        /// Which.
+        namespace: NamespaceIx,
+        /// How many orders were carried out.
+        orders: u64,
+        /// Its clock.
+        clock: EventTime,
+        /// How many devices.
+        devices: usize,
+        /// All matches of this partition up to then are below this offset, and none since.
+        log_end: Offset,
+    },
+    /// The next block.
+    Block(Vec<u8>),
+    /// All namespaces are whole.
+    End,
+}
+
+/// The server's clock.
+pub(crate) fn wall_clock() -> Arc<dyn Clock> {
+    Arc::new(clock::WallClock::default())
 }
 
 /// Which clock the partitions run on.
@@ -157,6 +190,7 @@ struct Inner {
     event: Mutex<EventDriver>,
     told: Mutex<u64>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    telemetry: Arc<Telemetry>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -166,29 +200,73 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Runtime {
-    /// Starts the partition threads.
+    /// Starts the partition threads. What is counted is seen by [`telemetry`](Self::telemetry) only.
     pub fn start(config: RuntimeConfig, sink: Arc<dyn MatchSink>) -> std::io::Result<Self> {
+        let names = config.namespaces.iter().map(|namespace| namespace.name.clone());
+        let telemetry = Telemetry::new(names, config.partitions);
+        Self::start_counted(config, sink, telemetry)
+    }
+
+    /// Starts the partition threads; `telemetry` was made for these namespaces and partitions.
+    pub fn start_counted(
+        config: RuntimeConfig,
+        sink: Arc<dyn MatchSink>,
+        telemetry: Arc<Telemetry>,
+    ) -> std::io::Result<Self> {
+        let clock = wall_clock();
+        let driver = |nth: u32| {
+            let seed = std::hash::RandomState::new().hash_one(nth);
+            Driver::new(&config, Arc::clone(&sink), Arc::clone(&clock), seed)
+        };
+        let drivers = (0..config.partitions).map(driver).collect();
+        Self::start_with(config, sink, telemetry, clock, drivers, 0)
+    }
+
+    /// Starts the partition threads with drivers that have carried out `told` orders.
+    pub(crate) fn start_with(
+        config: RuntimeConfig,
+        sink: Arc<dyn MatchSink>,
+        telemetry: Arc<Telemetry>,
+        clock: Arc<dyn Clock>,
+        drivers: Vec<Driver>,
+        told: u64,
+    ) -> std::io::Result<Self> {
         let (queues, ends) = queue::open(config.partitions);
-        let clock: Arc<dyn Clock> = Arc::new(clock::WallClock::default());
+        let queues = Arc::new(queues);
+        let (pings, orders) = (Arc::clone(&queues), Arc::clone(&queues));
+        telemetry.bounds.watch(Bound::PingsQueued, move || pings.pings_queued());
+        telemetry.bounds.watch(Bound::OrdersQueued, move || orders.orders_queued());
         let threads = ends
             .into_iter()
-            .map(|end| worker::spawn(end, &config, Arc::clone(&sink), Arc::clone(&clock)))
+            .zip(drivers)
+            .map(|(end, driver)| worker::spawn(end, driver, Arc::clone(&telemetry)))
             .collect::<std::io::Result<Vec<_>>>()?;
         let inner = Inner {
             sink,
-            queues: Arc::new(queues),
+            queues,
             clock,
             event: Mutex::new(EventDriver::default()),
-            told: Mutex::new(0),
+            told: Mutex::new(told),
             threads: Mutex::new(threads),
+            telemetry,
             config,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// A reference that keeps nothing alive; nor does it keep the partitions running.
+    pub fn downgrade(&self) -> WeakRuntime {
+        WeakRuntime(Arc::downgrade(&self.inner))
+    }
+
     /// How many partitions.
     pub fn partitions(&self) -> u32 {
         self.inner.config.partitions
+    }
+
+    /// What this engine counts.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.inner.telemetry
     }
 
     /// The clock mode.
@@ -235,6 +313,9 @@ impl Runtime {
         if let Some(info) = &told.info {
             self.inner.sink.alert(info);
         }
+        if matches!(told.order.kind, DirectiveKind::Publish { .. }) {
+            self.inner.telemetry.first_match.told(told.order.alert);
+        }
         self.inner
             .queues
             .urgent_to_all(&queue::Task::Order { order: Arc::clone(&told.order), index: *count });
@@ -267,6 +348,14 @@ impl Runtime {
         sums
     }
 
+    /// Has a partition take a snapshot of its namespaces, all as of one moment, while pings go on. Without
+    /// an `End` it is not whole: the partition is ending.
+    pub(crate) fn snapshot(&self, partition: u32) -> crossbeam::channel::Receiver<SnapshotPart> {
+        let (out, parts) = crossbeam::channel::bounded(SNAPSHOT_BLOCKS_QUEUED_MAX);
+        self.inner.queues.urgent_to(partition, queue::Task::Snapshot { out });
+        parts
+    }
+
     /// Waits until the partitions have done all that was queued before.
     pub fn barrier(&self) {
         let (reply, answers) = crossbeam::channel::bounded(self.partitions() as usize);
@@ -282,6 +371,17 @@ impl Runtime {
                 tracing::error!("a partition thread had panicked: its devices were lost");
             }
         }
+    }
+}
+
+/// A [`Runtime`] for those whom it refers to itself.
+#[derive(Clone)]
+pub struct WeakRuntime(Weak<Inner>);
+
+impl WeakRuntime {
+    /// The runtime, while somebody else holds it.
+    pub fn upgrade(&self) -> Option<Runtime> {
+        self.0.upgrade().map(|inner| Runtime { inner })
     }
 }
 
@@ -304,34 +404,49 @@ impl IngestSession {
         base: EventTime,
         rows: &[PingRow],
     ) -> Result<(), SessionRefused> {
+        self.submit_rows(number, base, rows, Instant::now()).await
+    }
+
+    async fn submit_rows(
+        &mut self,
+        number: u64,
+        base: EventTime,
+        rows: &[PingRow],
+        received: Instant,
+    ) -> Result<(), SessionRefused> {
         let inner = &self.runtime.inner;
         let permit = inner.queues.room_for(rows.len()).await.ok_or(SessionRefused::Stopping)?;
-        let ticket = Ticket::new(number, self.applied.clone(), permit);
+        let ticket = Ticket::new(number, received, self.applied.clone(), permit);
+        inner.telemetry.batch_taken(usize::from(self.namespace.0));
         match inner.config.clock {
-            ClockMode::Wall => inner.queues.submit(self.namespace, base, rows, ticket),
+            ClockMode::Wall => inner.queues.submit(self.namespace, base, rows, &ticket),
             ClockMode::Event => {
                 lock(&inner.event).pings(&inner.queues, &*inner.sink, self.namespace, base, rows, &ticket);
-                ticket.all_sent();
             }
+        }
+        if let Some(took) = ticket.all_sent() {
+            inner.telemetry.batch_applied(None, took);
         }
         Ok(())
     }
 
-    /// Hands over a batch as it came. One that is for a partition of this runtime goes there as it
+    /// Hands over a batch as it came, at `received`. One that is for a partition of this runtime goes there as it
     /// is (wall clock), and pings that do not belong there are rejected by it.
     ///
     /// On the event clock the rows must be sorted by their time.
-    pub async fn submit_batch(&mut self, batch: PingBatch) -> Result<(), SessionRefused> {
+    pub async fn submit_batch(&mut self, batch: PingBatch, received: Instant) -> Result<(), SessionRefused> {
         let inner = &self.runtime.inner;
         let target = batch.target().filter(|target| u32::from(target.of) == inner.config.partitions);
         let (ClockMode::Wall, Some(target)) = (inner.config.clock, target) else {
             let mut buffer = std::mem::take(&mut self.buffer);
-            let done = self.submit(batch.number(), batch.base(), batch.rows(&mut buffer)).await;
+            let rows = batch.rows(&mut buffer);
+            let done = self.submit_rows(batch.number(), batch.base(), rows, received).await;
             self.buffer = buffer;
             return done;
         };
         let permit = inner.queues.room_for(batch.len()).await.ok_or(SessionRefused::Stopping)?;
-        let ticket = Ticket::new(batch.number(), self.applied.clone(), permit);
+        let ticket = Ticket::new(batch.number(), received, self.applied.clone(), permit);
+        inner.telemetry.batch_taken(usize::from(self.namespace.0));
         let task = BatchTask { namespace: self.namespace, batch, ticket };
         inner.queues.submit_whole(target.partition, task);
         Ok(())

@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{Applied, NamespaceIx, lock, partition_of};
+use super::{Applied, NamespaceIx, SnapshotPart, lock, partition_of};
 use crate::domain::{DeviceId, EventTime, PartSpec, PingCounts, PingRow, Uncertainty};
 use crate::engine::Order;
 use crate::geo::PreparedArea;
@@ -39,6 +40,10 @@ pub(super) enum Task {
     Barrier {
         reply: Sender<()>,
     },
+    /// Take a snapshot and hand it over.
+    Snapshot {
+        out: Sender<SnapshotPart>,
+    },
 }
 
 /// The pings of one batch that belong to one partition.
@@ -64,6 +69,8 @@ pub(super) struct BatchTask {
 /// and gives its room back.
 pub(super) struct Ticket {
     number: u64,
+    /// When the batch came.
+    received: Instant,
     /// Parts not yet applied, and one more until all are sent.
     left: AtomicU64,
     counts: Mutex<PingCounts>,
@@ -74,11 +81,13 @@ pub(super) struct Ticket {
 impl Ticket {
     pub(super) fn new(
         number: u64,
+        received: Instant,
         applied: mpsc::UnboundedSender<Applied>,
         permit: OwnedSemaphorePermit,
     ) -> Arc<Self> {
         Arc::new(Self {
             number,
+            received,
             left: AtomicU64::new(1),
             counts: Mutex::new(PingCounts::default()),
             applied,
@@ -92,23 +101,25 @@ impl Ticket {
         Arc::clone(self)
     }
 
-    /// A partition has applied its part.
-    pub(super) fn part_applied(&self, counts: &PingCounts) {
+    /// A partition has applied its part. Where that was the last: how long the batch took.
+    pub(super) fn part_applied(&self, counts: &PingCounts) -> Option<Duration> {
         lock(&self.counts).add(counts);
-        self.finish_one();
+        self.finish_one()
     }
 
-    /// No more parts follow.
-    pub(super) fn all_sent(&self) {
-        self.finish_one();
+    /// No more parts follow. Where all are applied: how long the batch took.
+    pub(super) fn all_sent(&self) -> Option<Duration> {
+        self.finish_one()
     }
 
-    fn finish_one(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            drop(lock(&self.permit).take());
-            // A session that is gone wants no report.
-            let _ = self.applied.send(Applied { number: self.number, counts: *lock(&self.counts) });
+    fn finish_one(&self) -> Option<Duration> {
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return None;
         }
+        drop(lock(&self.permit).take());
+        // A session that is gone wants no report.
+        let _ = self.applied.send(Applied { number: self.number, counts: *lock(&self.counts) });
+        Some(self.received.elapsed())
     }
 }
 
@@ -167,12 +178,11 @@ impl Queues {
         namespace: NamespaceIx,
         base: EventTime,
         rows: &[PingRow],
-        ticket: Arc<Ticket>,
+        ticket: &Arc<Ticket>,
     ) {
         let mut split = Split::new(self.partitions, rows.len());
         rows.iter().for_each(|row| split.add(row, None));
-        self.send_split(&mut split, namespace, base, &ticket);
-        ticket.all_sent();
+        self.send_split(&mut split, namespace, base, ticket);
     }
 
     /// Queues a whole batch for the partition that it is for.
@@ -210,6 +220,16 @@ impl Queues {
         }
     }
 
+    /// Puts a task before all waiting pings of one partition.
+    pub(super) fn urgent_to(&self, partition: u32, task: Task) {
+        if let Some(senders) = self.senders()
+            && let Some(queue) = senders.urgent.get(partition as usize)
+        {
+            // A closed queue is a partition that is gone; then what waits for an answer sees that.
+            drop(queue.send(task));
+        }
+    }
+
     /// Puts a task behind all waiting pings of each partition.
     pub(super) fn data_to_all(&self, task: &Task) {
         if let Some(senders) = self.senders() {
@@ -221,6 +241,17 @@ impl Queues {
     pub(super) fn close(&self) {
         self.room.close();
         lock(&self.senders).take();
+    }
+
+    /// Pings that wait or are being applied, as they count against their bound.
+    pub(super) fn pings_queued(&self) -> u64 {
+        (PINGS_QUEUED_MAX as usize).saturating_sub(self.room.available_permits()) as u64
+    }
+
+    /// Orders and previews that wait for the partition where most do.
+    pub(super) fn orders_queued(&self) -> u64 {
+        let most = |senders: Arc<Senders>| senders.urgent.iter().map(Sender::len).max();
+        self.senders().and_then(most).unwrap_or(0) as u64
     }
 
     pub(super) fn partitions(&self) -> u32 {

@@ -119,7 +119,8 @@ impl Recovery {
 
     /// Applies an action again, at its own time, where the snapshot has it not.
     pub(crate) fn order(&mut self, told: &Told, index: u64) {
-        if index >= self.driver.orders() {
+        let from = self.driver.orders() + u64::from(planted::on(Defect::SkipsOrder));
+        if index >= from || planted::on(Defect::RepeatsOrders) {
             self.driver.order(&told.order, index);
         }
     }
@@ -129,9 +130,7 @@ impl Recovery {
         if !planted::on(Defect::RecoveryUnfinished) {
             self.driver.finish();
         }
-        if !planted::on(Defect::FilterStays) {
-            self.driver.change_sink(self.sink);
-        }
+        self.driver.change_sink(self.sink);
         self.driver
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use shuttle::future::block_on;
 use shuttle::thread;
@@ -21,7 +22,7 @@ fn a_batch_is_reported_once_after_all_its_parts_and_its_room_is_back() {
             let room = Arc::new(Semaphore::new(ROOM));
             let permit = block_on(Arc::clone(&room).acquire_many_owned(ROOM as u32)).unwrap();
             let (applied, mut reports) = mpsc::unbounded_channel();
-            let ticket = Ticket::new(7, applied, permit);
+            let ticket = Ticket::new(7, Instant::now(), applied, permit);
             let done = Arc::new(AtomicU64::new(0));
             let session = {
                 let (room, done) = (Arc::clone(&room), Arc::clone(&done));
@@ -56,7 +57,7 @@ fn a_ticket_that_is_dropped_gives_its_room_back_and_reports_nothing() {
         let room = Arc::new(Semaphore::new(ROOM));
         let permit = block_on(Arc::clone(&room).acquire_many_owned(ROOM as u32)).unwrap();
         let (applied, mut reports) = mpsc::unbounded_channel();
-        let ticket = Ticket::new(7, applied, permit);
+        let ticket = Ticket::new(7, Instant::now(), applied, permit);
         let (one, other) = (ticket.for_part(), ticket.for_part());
         ticket.all_sent();
         drop(ticket);

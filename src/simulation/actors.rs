@@ -67,9 +67,9 @@ impl World {
     fn open_session(&mut self, nth: usize) {
         let session = self.serial();
         self.server.sessions.insert(session, nth);
-        let safe = self.server.ledgers[nth].safe;
+        let (safe, lied) = (self.server.ledgers[nth].safe, self.note_lies());
         let source = &mut self.sources[nth];
-        if safe < source.safe && self.lied {
+        if safe < source.safe && lied {
             self.ended = true;
             return;
         }
@@ -225,6 +225,8 @@ impl World {
         self.server.waiting.push(Waiting { pending, action, authority, request });
         if let Some(error) = self.server.files.failed.take() {
             self.store_error(error);
+        } else if self.dice.one_in(3) {
+            self.tell_durable();
         }
     }
 
@@ -338,11 +340,18 @@ impl World {
         }
         partner.next = first + matches.len() as u64;
         let mut changed = None;
+        let history = &self.history[partner.ns].matches;
         for (offset, found) in (first..).zip(matches) {
+            if history.get(offset as usize) != Some(&found) {
+                changed = Some(format!("{offset}: {found:?}, the log had {:?}", history.get(offset as usize)));
+            }
             match partner.saw.get(&offset) {
                 Some(old) if *old != found => changed = Some(format!("{offset}: {old:?}, now {found:?}")),
                 _ => drop(partner.saw.insert(offset, found)),
             }
+        }
+        if self.partners[nth].manner != Manner::Zombie && self.dice.one_in(2) {
+            self.acknowledge(nth);
         }
         if let Some(changed) = changed {
             self.wrong(format!("partner {nth} saw another match at offset {changed}"));
@@ -351,12 +360,15 @@ impl World {
 
     fn cursor_arrives(&mut self, nth: usize, offset: u64) {
         let visible = self.server.files.logs[self.partners[nth].ns].visible();
+        let sent = self.partners[nth].sent;
         let cursor = &mut self.server.cursors[nth];
-        // Past the end: refused. Old: it says nothing new.
-        if offset > visible || offset <= *cursor {
+        // Past the end or what it was sent: refused. Old: it says nothing new.
+        if offset > visible.min(sent) || offset <= *cursor {
             return;
         }
         *cursor = offset;
+        // Who says that it has what it has not, misses it by its own fault.
+        self.partners[nth].skipped |= offset > self.partners[nth].next;
         self.server.moved.insert(nth);
         self.trace.note("cursor", &[nth as i64, offset as i64]);
     }

@@ -109,7 +109,6 @@ impl World {
 
     /// Starts processes until one stands.
     fn restart(&mut self) {
-        let newest = self.server.now();
         for attempt in 0..20 {
             if self.faults && attempt < 3 && self.dice.one_in(4) {
                 self.disk.set_fuse(Some(self.dice.below(60) as u64));
@@ -117,7 +116,7 @@ impl World {
             if attempt > 2 {
                 self.disk.set_faults(Default::default());
             }
-            match self.start(newest) {
+            match self.start() {
                 Ok(()) => {
                     self.sources.iter_mut().for_each(|source| source.session = None);
                     self.partners.iter_mut().for_each(|partner| partner.connection = None);
@@ -135,7 +134,7 @@ impl World {
         self.wrong("it does not start");
     }
 
-    fn start(&mut self, newest: i64) -> Result<(), StoreError> {
+    fn start(&mut self) -> Result<(), StoreError> {
         let files = Files::open(&self.disk, self.history.len())?;
         if files.torn > 0 {
             self.hit(S::TornTail);
@@ -152,8 +151,8 @@ impl World {
             let kept = self.history[ns].truncate(end as usize);
             self.expect(kept);
         }
-        let mut server = Server::new(&self.setup, newest, files);
-        let _ = server.now();
+        // Nothing keeps the clock from having been set back meanwhile.
+        let mut server = Server::new(&self.setup, self.time + self.off, files);
         let (recovered, all) = match self.recover_desk(&server)? {
             Some(both) => both,
             None => return Ok(()),
@@ -209,6 +208,7 @@ impl World {
             if !reached {
                 self.wrong(format!("snapshot {} counts, and the logs do not reach it", manifest.number));
             }
+            self.server.files.snapshots.adopt(&manifest)?;
             return Ok(Some(manifest));
         }
         Ok(None)
@@ -367,6 +367,8 @@ impl World {
             return Ok(None);
         }
         self.accepted.truncate(actions);
+        let alerts: Vec<_> =
+            self.history.iter().flat_map(|one| one.stories.keys()).map(|key| key.0).collect();
         let recovered = recovery.finish();
         self.desk = Desk::default();
         let mut all = Vec::new();
@@ -376,6 +378,9 @@ impl World {
                 return Ok(None);
             };
             all.push((told.clone(), Rc::new(order)));
+        }
+        if let Some(no) = alerts.into_iter().find(|no| *no as usize >= self.desk.alerts()) {
+            self.wrong(format!("the log speaks of alert {no}, which the journal has not"));
         }
         Ok(Some((recovered, all)))
     }

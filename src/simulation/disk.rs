@@ -24,7 +24,7 @@ pub(super) struct Files {
 }
 
 fn options(id: u64) -> LogOptions {
-    LogOptions { id, group_bytes_max: 24 << 10, segment_bytes: 0, ..LogOptions::default() }
+    LogOptions { id, group_bytes_max: 12 << 10, segment_bytes: 0, ..LogOptions::default() }
 }
 
 impl Files {

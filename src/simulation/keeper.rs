@@ -128,6 +128,9 @@ impl World {
     fn finish_snapshot(&mut self, mut keeper: Keeper) -> Result<(), StoreError> {
         let Some(draft) = keeper.draft.take() else { return Ok(()) };
         self.snaps.insert(keeper.manifest.number, keeper.snap);
+        if self.faults && self.dice.one_in(5) {
+            self.disk.set_fuse(Some(self.dice.below(9) as u64));
+        }
         draft.commit(&mut keeper.manifest)?;
         self.hit(S::Snapshot);
         self.trace.note("snapshot done", &[keeper.manifest.number as i64]);

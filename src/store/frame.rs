@@ -246,6 +246,7 @@ impl<'a> Walk<'a> {
         let bytes: &'a [u8] = self.bytes;
         let all = |at: u64| bytes.get((at - self.base) as usize..).unwrap_or_default();
         let mut rest = all(self.at);
+        let expected = self.at;
         if !self.at_group && !self.at.is_multiple_of(SECTOR as u64) {
             if rest.len() < 4 {
                 return Step::Short { offset: self.at, bytes: 4 };
@@ -285,7 +286,9 @@ impl<'a> Walk<'a> {
             return unreadable("the check sum of the payload is wrong");
         }
         if head.first != self.number {
-            return unreadable("its number does not follow the record before");
+            // After the blank end of a group, what is missing is a frame that became blank itself.
+            let why = "its number does not follow the record before";
+            return Step::Unreadable { offset: expected, why };
         }
         self.at = offset + end.next_multiple_of(8) as u64;
         if head.kind == SEAL {

@@ -111,12 +111,12 @@ impl SegmentedLog {
         let room = (SECTOR * 2 + options.group_bytes_max) as u64;
         options.segment_bytes = options.segment_bytes.max(room).next_multiple_of(SECTOR as u64);
         disk.make_folder(folder)?;
-        let Found { id, chain, sealed, tail, report, dead, copied, next_segment } =
+        let Found { id, chain, sealed, tail, report, blank, superseded, next_segment } =
             recover::find(&*disk, folder, &options)?;
-        for path in &dead {
+        for path in &blank {
             disk.remove(path)?;
         }
-        if !dead.is_empty() {
+        if !blank.is_empty() {
             disk.sync_folder(folder)?;
         }
 
@@ -159,10 +159,10 @@ impl SegmentedLog {
         } else {
             log.copy_tail(&tail)?;
         }
-        for path in &copied {
+        for path in &superseded {
             log.disk.remove(path)?;
         }
-        if !copied.is_empty() {
+        if !superseded.is_empty() {
             log.disk.sync_folder(folder)?;
         }
         if let Some((file, end)) = last
@@ -306,7 +306,8 @@ impl SegmentedLog {
         self.spare.is_some()
     }
 
-    /// Removes the segments of which all records are below `below` and visible; returns how many.
+    /// Removes the segments of which all records are below `below` and visible, once a later segment has something
+    /// visible; returns how many.
     ///
     /// # Errors
     /// `Io`, which poisons the log.
@@ -317,8 +318,12 @@ impl SegmentedLog {
         loop {
             let path = {
                 let mut state = self.shared.write();
+                // Only once a seal names a place in a later segment: until then a lost write of that segment's head
+                // would leave nothing that knows where the log ends.
+                let later =
+                    state.segments.first().is_some_and(|it| it.number < state.visible.position.segment);
                 match state.segments.get(1) {
-                    Some(next) if next.first <= below => {}
+                    Some(next) if later && next.first <= below => {}
                     _ => return Ok(removed),
                 }
                 let at = if on(Plant::TrimsNewestFirst) { state.segments.len() - 2 } else { 0 };

@@ -356,7 +356,8 @@ fn run(seed: u64, world: World) -> Result<Seen, String> {
 
 fn all(world: World, seeds: u64) -> Seen {
     let mut seen = Seen::default();
-    for seed in 0..seeds {
+    let first: u64 = std::env::var("STORE_FIRST").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    for seed in first..first + seeds {
         match run(seed, world) {
             Ok(more) => seen.add(&more),
             Err(why) => panic!("seed {seed} in a {world:?} world: {why}"),
@@ -366,7 +367,7 @@ fn all(world: World, seeds: u64) -> Seen {
     seen
 }
 
-/// Seeds of each world; `STORE_SEEDS` makes it a long run.
+/// Seeds of each world; `STORE_SEEDS` makes it a long run, from `STORE_FIRST` on.
 fn seeds() -> u64 {
     std::env::var("STORE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }

@@ -56,3 +56,23 @@ pub(crate) fn with<T>(plant: Option<Plant>, work: impl FnOnce() -> T) -> T {
     PLANTED.set(None);
     done
 }
+
+#[cfg(test)]
+impl Plant {
+    /// All of them.
+    pub(crate) const ALL: &[Self] = &[
+        Self::NoTailCopy,
+        Self::NoFolderSync,
+        Self::SkipsUnreadable,
+        Self::NoCheckOnRead,
+        Self::NoCheckOnOpen,
+        Self::SharesSector,
+        Self::VisibleTooEarly,
+        Self::IgnoresFailedSync,
+        Self::NoLookBehind,
+        Self::NoPosition,
+        Self::ForgetsEnd,
+        Self::TrimsNewestFirst,
+        Self::FullCounts,
+    ];
+}

@@ -69,10 +69,11 @@ pub(super) struct Found {
     pub(super) sealed: Mark,
     pub(super) tail: Vec<Unsealed>,
     pub(super) report: OpenReport,
-    /// Files that hold nothing that counts.
-    pub(super) dead: Vec<String>,
-    /// Files to be removed once the tail was copied.
-    pub(super) copied: Vec<String>,
+    /// Later files that hold nothing that counts: they may go at once, and make room.
+    pub(super) blank: Vec<String>,
+    /// Files to be removed once the new segment is synced. Until then what made them superfluous may be a head
+    /// that was read from memory and does not last.
+    pub(super) superseded: Vec<String>,
     /// A number above that of every file.
     pub(super) next_segment: u64,
 }
@@ -194,9 +195,7 @@ pub(super) fn find(disk: &dyn Disk, folder: &str, options: &LogOptions) -> Resul
     let mut kept: Vec<u64> = chain.iter().map(|link| link.head.segment).collect();
     chain.push(newest.link);
     // A segment of which nothing counts goes, so that restarts do not pile up empty ones.
-    let mut copied = Vec::new();
     while let Some(link) = chain.pop_if(|link| link.head.first == sealed.number) {
-        copied.push(link.file.name().to_owned());
         kept.retain(|number| *number != link.head.segment);
         sealed.position = link.head.before.unwrap_or_default();
     }
@@ -205,10 +204,14 @@ pub(super) fn find(disk: &dyn Disk, folder: &str, options: &LogOptions) -> Resul
         link.index.retain(|(number, offset)| *number < sealed.number && *offset < link.end);
         kept.push(link.head.segment);
     }
-    let dead = files.0.iter().filter(|(number, _)| !kept.contains(number));
-    let dead = dead.map(|(_, (file, _))| file.name().to_owned()).filter(|name| !copied.contains(name));
+    let names = files.0.iter().filter(|(number, _)| !kept.contains(number));
+    let names = names.map(|(number, (file, _))| (*number, file.name().to_owned()));
+    let (blank, superseded): (Vec<_>, Vec<_>) = names.partition(|(number, _)| *number > stop.segment);
+    let path = |(_, name)| name;
+    let (blank, superseded) =
+        (blank.into_iter().map(path).collect(), superseded.into_iter().map(path).collect());
     let report = OpenReport { fresh: false, copied: tail.len(), torn };
-    Ok(Found { id, sealed, tail, report, dead: dead.collect(), copied, next_segment, chain })
+    Ok(Found { id, sealed, tail, report, blank, superseded, next_segment, chain })
 }
 
 /// No segment has a head: there never was a log, or all that there was is damaged.
@@ -231,8 +234,8 @@ fn fresh(files: &Files, options: &LogOptions, next_segment: u64) -> Result<Found
         sealed: Mark { position: Position::default(), number: options.first },
         tail: Vec::new(),
         report: OpenReport { fresh: true, ..OpenReport::default() },
-        dead: files.0.values().map(|(file, _)| file.name().to_owned()).collect(),
-        copied: Vec::new(),
+        blank: files.0.values().map(|(file, _)| file.name().to_owned()).collect(),
+        superseded: Vec::new(),
         next_segment,
     })
 }
@@ -279,8 +282,9 @@ struct Newest {
     link: Link,
     sealed: Mark,
     tail: Vec<Unsealed>,
-    /// Where the walk ended, and why there.
+    /// Where the walk ended, before which record, and why there.
     stop: u64,
+    number: u64,
     why: &'static str,
 }
 
@@ -338,7 +342,8 @@ fn walk_newest(mut link: Link, bytes: &mut Vec<u8>) -> Result<Newest, StoreError
     });
     let tail = tail.collect();
     stop = stop.min(bytes.len() as u64);
-    Ok(Newest { link, sealed, tail, stop, why })
+    let number = walk.number;
+    Ok(Newest { link, sealed, tail, stop, number, why })
 }
 
 fn torn_in(link: &Link, stop: u64, why: &'static str, bytes: &[u8]) -> Option<TornTail> {
@@ -349,7 +354,7 @@ fn torn_in(link: &Link, stop: u64, why: &'static str, bytes: &[u8]) -> Option<To
 /// Whether what lies behind the end of the walk says that more had been synced.
 fn judge(strays: &[Stray], file: &str, newest: &Newest, stop: Position) -> Result<(), StoreError> {
     for stray in strays {
-        if stray.synced.position > stop {
+        if stray.synced.position > stop || stray.synced.number > newest.number {
             let Stray { offset, .. } = stray;
             let why = format!("{}, but was synced as the seal in {file} at byte {offset} says", newest.why);
             return Err(StoreError::damaged(newest.link.file.name(), newest.stop, why));

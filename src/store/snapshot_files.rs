@@ -20,6 +20,7 @@ use super::{Disk, DiskFile, StoreError};
 use crate::limits::{
     SNAPSHOT_BLOCK_BYTES_MAX, SNAPSHOT_MANIFEST_BYTES_MAX, SNAPSHOT_READ_BYTES, SNAPSHOT_WRITE_BYTES,
 };
+use crate::planted::{self, Defect};
 
 const MANIFEST: &str = "MANIFEST";
 const MANIFEST_NEW: &str = "MANIFEST.new";
@@ -223,6 +224,26 @@ impl SnapshotFolder {
     /// `Damaged` where its head or length is not what the manifest says; `Io`.
     pub fn read(&self, number: u64, written: &WrittenFile) -> Result<BlockReader, StoreError> {
         BlockReader::open(&*self.disk, &self.path(number), number, written)
+    }
+
+    /// Makes sure that a snapshot that was found lasts. Call it before anything rests on one after a start: the
+    /// manifest may have been renamed and its folder's sync failed or never came, so that it is seen now and
+    /// gone after the next power cut. It is written anew, because what a failed sync left is not known.
+    ///
+    /// # Errors
+    /// `Full`, `Io`.
+    pub fn adopt(&self, found: &Manifest) -> Result<(), StoreError> {
+        if planted::on(Defect::SnapshotNotAdopted) {
+            return Ok(());
+        }
+        let draft = SnapshotDraft {
+            disk: Arc::clone(&self.disk),
+            folder: self.path(found.number),
+            number: found.number,
+        };
+        self.disk.remove(&format!("{}/{MANIFEST_NEW}", draft.folder))?;
+        draft.commit(&mut found.clone())?;
+        self.disk.sync_folder(&self.folder)
     }
 
     /// Removes a snapshot, finished or not; its manifest first, so that it never half counts.

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a hang is a failure. Nothing takes a tenth of it.
-const DEADLINE: Duration = Duration::from_secs(90);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
 /// What a finished run said.
 pub(crate) struct Said {
@@ -174,7 +174,7 @@ pub(crate) fn write(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBu
 
 /// A server on a free port, with its data in `dir`, and the arguments that reach it.
 pub(crate) fn serve(dir: &Path, more: &[&str]) -> (Running, Vec<String>) {
-    let mut args = vec!["serve", "--quic", "127.0.0.1:0"];
+    let mut args = vec!["serve", "--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"];
     args.extend(more);
     let mut server = Running::start(dir, args);
     let ready = server.wait_out("the server's address", |line| line.starts_with("listening on "));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use hexcast::client::{StartAt, SubscribeEvent, Subscription};
 use hexcast::delivery::{CutOffs, LagLimits, TicksHand};
 use hexcast::domain::{CursorAt, EventTime, Namespace, Offset};
+use hexcast::runtime::NamespaceIx;
 use hexcast::wire::{
     Body, CursorAck, Encodings, ErrorCode, ErrorFrame, Frame, FrameReader, Kind, MatchColumns, ReadError,
     Session, frame_of,
@@ -232,6 +233,8 @@ async fn matches_that_are_not_shown_are_no_lag() {
         patient.publish(&drill.to_string(), "exercise").await;
         patient.hand.pass(4_000);
     }
+    let log = patient.world.delivery.log(NamespaceIx(0));
+    tokio::time::timeout(PATIENCE, log.wait_beyond(Offset(209))).await.unwrap();
     patient.publish("again", "actual").await;
     assert_eq!(take(&mut matches, 10).await, (210..220).collect::<Vec<_>>());
     matches.done_below(Offset(220)).await.unwrap();

@@ -149,6 +149,7 @@ fn error_codes_never_change() {
         "shutting_down",
         "too_many_connections",
         "cursor",
+        "lagging",
     ];
     assert_eq!(table, (0..).zip(golden).collect::<Vec<_>>());
     assert_eq!(ErrorCode::from_number(0x0c), Some(ErrorCode::NoGrant));

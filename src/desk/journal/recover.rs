@@ -12,6 +12,7 @@ use crate::desk::decide::{DeskCore, NumberedTold};
 use crate::desk::rejection::Rejection;
 use crate::desk::reports::ReportNo;
 use crate::domain::{CursorAt, EventTime, Namespace};
+use crate::planted::{self, Defect};
 
 /// Why a journal gives no desk.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -100,7 +101,7 @@ impl Recovery {
         if let Record::Cursor(cursor) = &record {
             let key = (cursor.namespace.clone(), Arc::clone(&cursor.partner));
             let held = self.cursors.entry(key).or_insert_with(|| cursor.clone());
-            if cursor.offset >= held.offset {
+            if cursor.offset >= held.offset && !planted::on(Defect::OldestCursor) {
                 *held = cursor.clone();
             }
         }

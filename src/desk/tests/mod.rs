@@ -5,6 +5,7 @@ mod life;
 mod live;
 mod merge;
 mod pending;
+mod stored;
 
 use crate::domain::{Action, AlertDraft, Area, CancelReason, EventTime, Position, Shape, StageSpec, Stages};
 use crate::runtime::Told;

@@ -1,0 +1,208 @@
+//! What of an engine outlives its process: it opens the data folder and recovers, keeps matches before
+//! anybody is shown them, and takes snapshots while pings go on.
+//!
+//! An action is kept by the desk's own journal (`desk`); here are the match logs and the device
+//! tables. Invariant: a snapshot counts only once the match logs show all that was found before it
+//! began, and a log loses only what two snapshots and the partners' cursors do not need.
+//!
+//! What it never does: decide about an alert or a match.
+
+mod recover;
+mod snapshots;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::delivery::{Delivery, LagLimits, Ticks};
+use crate::desk::{Desk, Policies, StoredError, StoredJournal};
+use crate::domain::{EventTime, Offset};
+use crate::engine::SnapshotError;
+use crate::limits::SNAPSHOT_EVERY_MS;
+use crate::runtime::{MatchSink, NamespaceIx, Runtime, RuntimeConfig};
+use crate::store::{Disk, LogOptions, OpenReport, RealDisk, SegmentedLog, SnapshotFolder, StoreError};
+use crate::telemetry::{Log, Telemetry};
+
+use snapshots::Snapshots;
+use writer::Writer;
+
+/// Why a data folder gives no engine. The start stops, and nothing was served.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// The action journal.
+    #[error(transparent)]
+    Journal(#[from] StoredError),
+    /// The disk, or damage on it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A snapshot whose bytes are whole and make no device table.
+    #[error(
+        "snapshot {number}, file {file}: {why}; remove that snapshot's folder to start from the one before"
+    )]
+    Snapshot {
+        /// Its number.
+        number: u64,
+        /// The file.
+        file: String,
+        /// Why.
+        why: SnapshotError,
+    },
+    /// Logs and snapshots that do not belong together.
+    #[error(
+        "snapshot {number} rests on matches that the log of {namespace} does not have: restore both from one backup"
+    )]
+    LogBehind {
+        /// The snapshot's number.
+        number: u64,
+        /// The namespace.
+        namespace: String,
+    },
+    /// Threads.
+    #[error("the threads of the partitions, or of what is kept: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+/// An engine that goes on where its data folder ends.
+pub struct Started {
+    /// Takes pings.
+    pub runtime: Runtime,
+    /// Takes actions.
+    pub desk: Arc<Desk>,
+    /// Gives matches.
+    pub delivery: Arc<Delivery>,
+    /// Keeps it.
+    pub keeper: Keeper,
+}
+
+/// What keeps a running engine.
+pub struct Keeper {
+    writer: Writer,
+    snapshots: Snapshots,
+}
+
+/// What is to be started.
+pub struct Setup {
+    /// The partitions and namespaces; on the wall clock.
+    pub runtime: RuntimeConfig,
+    /// The authority's named policies.
+    pub policies: Policies,
+    /// How far partners may lag.
+    pub lag: LagLimits,
+    /// Made for the namespaces and partitions.
+    pub telemetry: Arc<Telemetry>,
+    /// Gets a line where something fatal happened: the process has to end at once.
+    pub fatal: UnboundedSender<String>,
+}
+
+/// Opens a data folder, which this process then holds, recovers what is in it, and starts.
+///
+/// # Errors
+/// Where what was kept cannot be read as it was written, or another process holds the folder.
+pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
+    let Setup { runtime: config, policies, lag, telemetry, fatal } = setup;
+    let began = Instant::now();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(folder)?);
+    telemetry.health.doing("reading the action journal");
+    let mut torn = 0;
+    let (journal, recovered, report) =
+        StoredJournal::open(Arc::clone(&disk), "actions", StoredJournal::options(random()), policies)?;
+    torn += told_torn(&report);
+
+    let cursors = recovered.cursors.clone();
+    let delivery = Arc::new(Delivery::with(&config.namespaces, lag, Ticks::real(), cursors));
+    delivery.observe(&telemetry);
+    for order in &recovered.orders {
+        if let Some(info) = &order.told.info {
+            MatchSink::alert(&*delivery, info);
+        }
+    }
+    telemetry.health.doing("reading the match logs");
+    let mut logs = Vec::new();
+    for (ns, namespace) in (0..).zip(&config.namespaces) {
+        let folder = format!("matches/{}", namespace.name);
+        let options = LogOptions { id: random(), ..LogOptions::default() };
+        let (log, report) = SegmentedLog::open(Arc::clone(&disk), &folder, options)?;
+        torn += told_torn(&report);
+        delivery.log(NamespaceIx(ns)).start_at(Offset(log.next()));
+        logs.push(log);
+    }
+    let (writer, ends) = Writer::prepare(Arc::clone(&delivery), logs, Arc::clone(&telemetry), fatal.clone());
+
+    telemetry.health.doing("reading the snapshot");
+    let folder = SnapshotFolder::open(Arc::clone(&disk), "snapshots")?;
+    let sink = Arc::clone(&delivery) as Arc<dyn MatchSink>;
+    let writer = writer.start()?;
+    let back = recover::recover(&folder, &config, &recovered.orders, &ends, &sink)?;
+    telemetry.storage.recovered(back.snapshot_at_ms, back.bytes, began.elapsed(), torn);
+    tracing::info!(
+        snapshot = back.snapshot,
+        devices = back.devices,
+        actions = recovered.orders.len(),
+        took_ms = began.elapsed().as_millis() as u64,
+        "recovered"
+    );
+
+    let told = recovered.orders.len() as u64;
+    let runtime = Runtime::start_with(config, sink, Arc::clone(&telemetry), back.clock, back.drivers, told)?;
+    let failed = fatal.clone();
+    let on_failure = Box::new(move |why: &crate::desk::JournalError| {
+        // Nobody is left to tell where the process ends already.
+        let _ = failed.send(why.to_string());
+    });
+    let desk = Desk::with_journal(runtime.clone(), recovered.desk, recovered.cursors, journal, on_failure)?;
+    let desk = Arc::new(desk);
+    if let Some(journal) = desk.journal() {
+        delivery.cursors().write_to(Box::new(move |cursor| journal.cursor(cursor)));
+    }
+    let every = Duration::from_millis(SNAPSHOT_EVERY_MS);
+    let shared = snapshots::Shared {
+        folder,
+        runtime: runtime.clone(),
+        delivery: Arc::clone(&delivery),
+        writer: writer.handle(),
+        telemetry,
+    };
+    let snapshots = Snapshots::start(shared, every)?;
+    Ok(Started { runtime, desk, delivery, keeper: Keeper { writer, snapshots } })
+}
+
+impl Keeper {
+    /// Takes a last snapshot, stops the partitions and keeps what they found. The doors are closed
+    /// before. Blocks.
+    pub fn stop(self, runtime: &Runtime) {
+        runtime.barrier();
+        self.snapshots.stop();
+        runtime.stop();
+        self.writer.stop();
+    }
+}
+
+/// Warns of a tail that was cut off; returns how many bytes.
+fn told_torn(report: &OpenReport) -> u64 {
+    let Some(torn) = &report.torn else { return 0 };
+    tracing::warn!(
+        file = torn.file,
+        offset = torn.offset,
+        bytes = torn.bytes,
+        "the end of a log was being written when the process stopped, and is cut off: {}",
+        torn.why
+    );
+    torn.bytes
+}
+
+/// A number that nobody can foresee.
+fn random() -> u64 {
+    use std::hash::BuildHasher;
+    std::hash::RandomState::new().hash_one(0)
+}
+
+/// Milliseconds that an age goes back from now.
+fn since(now: EventTime, age_ms: u64) -> EventTime {
+    EventTime(now.0.saturating_sub(i64::try_from(age_ms).unwrap_or(i64::MAX)))
+}
+
+/// The figures of a log of matches.
+const MATCHES: Log = Log::Matches;

@@ -1,0 +1,223 @@
+//! From the newest snapshot and the logs to partitions that are ready.
+//!
+//! The partitions of a snapshot are restored side by side, told what the match logs say beyond it, and
+//! given the later actions; their matches go to the sink as far as the logs lack them. Where the
+//! engine is now started with another number of partitions, the recovered ones are copied
+//! over, device by device.
+
+use std::sync::Arc;
+
+use super::{KeepError, random};
+use crate::desk::NumberedTold;
+use crate::domain::{DeviceId, partition_of};
+use crate::engine::{Partition, PartitionConfig, Restorer};
+use crate::limits::RECOVERY_READ_BYTES;
+use crate::runtime::{
+    Clock, Driver, Logged, MatchSink, NamespaceIx, Recovery, RuntimeConfig, Told, stand_alerts, wall_clock,
+};
+use crate::store::{LogReader, Manifest, ManifestFile, SnapshotFolder, StoreError};
+use crate::wire::{Header, MatchColumns};
+
+/// What came back.
+pub(super) struct Back {
+    /// One a partition.
+    pub(super) drivers: Vec<Driver>,
+    /// The clock that they run on.
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) snapshot: Option<u64>,
+    pub(super) snapshot_at_ms: Option<i64>,
+    pub(super) bytes: u64,
+    pub(super) devices: u64,
+}
+
+struct Work<'a> {
+    folder: &'a SnapshotFolder,
+    config: &'a RuntimeConfig,
+    orders: &'a [NumberedTold],
+    manifest: Option<Manifest>,
+    sink: &'a Arc<dyn MatchSink>,
+    clock: Arc<dyn Clock>,
+}
+
+pub(super) fn recover(
+    folder: &SnapshotFolder,
+    config: &RuntimeConfig,
+    orders: &[NumberedTold],
+    logs: &[LogReader],
+    sink: &Arc<dyn MatchSink>,
+) -> Result<Back, KeepError> {
+    let manifest = newest(folder, config, logs)?;
+    let partitions = manifest.as_ref().map_or(config.partitions, partitions_of);
+    let work = Work { folder, config, orders, manifest, sink, clock: wall_clock() };
+    let logged = work.logged(logs, partitions)?;
+    let restored: Vec<Result<Driver, KeepError>> = std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> =
+            (0..).zip(logged).map(|(nth, logged)| scope.spawn(move || work.partition(nth, logged))).collect();
+        let failed = || KeepError::Threads(std::io::Error::other("a thread that recovers panicked"));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(failed()))).collect()
+    });
+    let mut drivers = restored.into_iter().collect::<Result<Vec<_>, _>>()?;
+    if partitions != config.partitions {
+        tracing::info!(from = partitions, to = config.partitions, "devices are dealt to other partitions");
+        drivers = work.deal(drivers)?;
+    }
+    let files = work.manifest.iter().flat_map(|manifest| &manifest.files);
+    Ok(Back {
+        drivers,
+        clock: work.clock,
+        bytes: files.clone().map(|file| file.written.bytes).sum(),
+        devices: files.map(|file| file.devices).sum(),
+        snapshot: work.manifest.as_ref().map(|manifest| manifest.number),
+        snapshot_at_ms: work.manifest.as_ref().map(|manifest| manifest.begun_ms),
+    })
+}
+
+fn partitions_of(manifest: &Manifest) -> u32 {
+    manifest.files.iter().map(|file| file.partition + 1).max().unwrap_or(1)
+}
+
+/// The newest snapshot that counts.
+fn newest(
+    folder: &SnapshotFolder,
+    config: &RuntimeConfig,
+    logs: &[LogReader],
+) -> Result<Option<Manifest>, KeepError> {
+    let (finished, skipped) = folder.list()?;
+    for skipped in &skipped {
+        let why = skipped.error.as_ref().map_or_else(|| "it was not finished".into(), ToString::to_string);
+        tracing::warn!(snapshot = skipped.number, "a snapshot is passed over: {why}");
+    }
+    let Some(manifest) = finished.into_iter().next() else { return Ok(None) };
+    for file in &manifest.files {
+        let ns = config.namespaces.iter().position(|ns| ns.name.as_str() == file.namespace);
+        if ns.is_some_and(|ns| logs[ns].visible() < file.match_log_end) {
+            let (number, namespace) = (manifest.number, file.namespace.clone());
+            return Err(KeepError::LogBehind { number, namespace });
+        }
+    }
+    folder.adopt(&manifest)?;
+    Ok(Some(manifest))
+}
+
+impl Work<'_> {
+    fn file(&self, nth: u32, ns: usize) -> Option<&ManifestFile> {
+        let name = self.config.namespaces[ns].name.as_str();
+        let manifest = self.manifest.as_ref()?;
+        manifest.files.iter().find(|file| file.partition == nth && file.namespace == name)
+    }
+
+    fn machine_config(&self, ns: usize) -> PartitionConfig {
+        let max_age = self.config.namespaces[ns].max_age;
+        PartitionConfig { max_age, sliced: self.config.sliced, seed: random() }
+    }
+
+    /// What the logs say beyond the snapshot, by partition and namespace.
+    fn logged(&self, logs: &[LogReader], partitions: u32) -> Result<Vec<Vec<Logged>>, KeepError> {
+        let mut all: Vec<Vec<Logged>> = (0..partitions).map(|_| Vec::new()).collect();
+        for (ns, log) in logs.iter().enumerate() {
+            let from: Vec<u64> =
+                (0..partitions).map(|nth| self.file(nth, ns).map_or(0, |file| file.match_log_end)).collect();
+            let mut of: Vec<Logged> = (0..partitions).map(|_| Logged::default()).collect();
+            let mut split: Vec<Vec<DeviceId>> = vec![Vec::new(); partitions as usize];
+            let mut next = from.iter().copied().min().unwrap_or(0).max(log.first());
+            loop {
+                let records = log.read(next, RECOVERY_READ_BYTES)?;
+                let Some(last) = records.last() else { break };
+                next = last.next;
+                for record in &records {
+                    let damaged = |_| StoreError::damaged("the match log", record.first, "it is no frame");
+                    let body = record.payload.slice(Header::BYTES.min(record.payload.len())..);
+                    let matches = MatchColumns::read(&body).map_err(damaged)?;
+                    for (first, head, devices) in matches.runs() {
+                        for (offset, device) in (first.0..).zip(devices) {
+                            let nth = partition_of(device, partitions) as usize;
+                            if offset >= from[nth] {
+                                split[nth].push(device);
+                            }
+                        }
+                        for (logged, devices) in of.iter_mut().zip(&mut split) {
+                            logged.note(&head, devices.drain(..));
+                        }
+                    }
+                }
+            }
+            all.iter_mut().zip(of).for_each(|(all, logged)| all.push(logged));
+        }
+        Ok(all)
+    }
+
+    /// A partition as it was, and what it missed.
+    fn partition(&self, nth: u32, logged: Vec<Logged>) -> Result<Driver, KeepError> {
+        let mut machines = Vec::new();
+        let done = self.file(nth, 0).map_or(0, |file| file.last_action);
+        for ns in 0..self.config.namespaces.len() {
+            let machine = match self.file(nth, ns) {
+                Some(file) => self.restored(file, ns)?,
+                None => Partition::new(self.machine_config(ns)),
+            };
+            machines.push(stand_alerts(machine, self.told().take(done as usize)));
+        }
+        let driver = Driver::of(machines, self.config, Arc::clone(self.sink), Arc::clone(&self.clock));
+        let mut recovery = Recovery::begin(driver, done, logged);
+        for (index, told) in (0..).zip(self.told()) {
+            recovery.order(told, index);
+        }
+        Ok(recovery.end())
+    }
+
+    fn told(&self) -> impl Iterator<Item = &Told> {
+        self.orders.iter().map(|order| &order.told)
+    }
+
+    fn restored(&self, file: &ManifestFile, ns: usize) -> Result<Partition, KeepError> {
+        let number = self.manifest.as_ref().map_or(0, |manifest| manifest.number);
+        let mut reader = self.folder.read(number, &file.written)?;
+        let mut restorer = Restorer::new(self.machine_config(ns), file.written.bytes);
+        let wrong = |why| KeepError::Snapshot { number, file: file.written.name.clone(), why };
+        while let Some(block) = reader.next()? {
+            restorer.block(block).map_err(wrong)?;
+        }
+        restorer.finish().map_err(wrong)
+    }
+
+    /// The same devices in another number of partitions.
+    fn deal(&self, drivers: Vec<Driver>) -> Result<Vec<Driver>, KeepError> {
+        let of = self.config.partitions;
+        let mut machines: Vec<Vec<Partition>> = (0..of).map(|_| Vec::new()).collect();
+        let mut old = drivers;
+        if !old.iter_mut().all(Driver::begin_snapshot) {
+            return Err(KeepError::Threads(std::io::Error::other("a partition has unfinished work")));
+        }
+        for ns in 0..self.config.namespaces.len() {
+            let mut restorers: Vec<Restorer> =
+                (0..of).map(|nth| Restorer::new(self.machine_config(ns), u64::MAX).share(nth, of)).collect();
+            let wrong = |why| KeepError::Snapshot { number: 0, file: "in memory".into(), why };
+            for driver in &mut old {
+                loop {
+                    let mut block = Vec::new();
+                    let more = driver.snapshot_some(NamespaceIx(ns as u16), RECOVERY_READ_BYTES, &mut block);
+                    if !block.is_empty() {
+                        for restorer in &mut restorers {
+                            restorer.block(&block).map_err(wrong)?;
+                        }
+                    }
+                    if !more {
+                        break;
+                    }
+                }
+            }
+            for (machines, restorer) in machines.iter_mut().zip(restorers) {
+                let machine = restorer.finish().map_err(wrong)?;
+                machines.push(stand_alerts(machine, self.told()));
+            }
+        }
+        let driver = |machines| {
+            let (sink, clock) = (Arc::clone(self.sink), Arc::clone(&self.clock));
+            let mut driver = Driver::of(machines, self.config, sink, clock);
+            driver.set_orders(self.orders.len() as u64);
+            driver
+        };
+        Ok(machines.into_iter().map(driver).collect())
+    }
+}

@@ -1,0 +1,178 @@
+//! The thread that takes snapshots: one partition after the other, while pings go on.
+//!
+//! A partition hands its blocks over as this thread can write them. When all are written, the manifest
+//! waits until the match logs show what was found before each partition began; then it counts, older
+//! snapshots but one go, and the logs lose what nobody needs.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::since;
+use super::writer::Handle;
+use crate::delivery::Delivery;
+use crate::limits::SNAPSHOTS_KEPT;
+use crate::runtime::{NamespaceIx, Runtime, SnapshotPart};
+use crate::store::{BlockWriter, Manifest, ManifestFile, SnapshotFolder, StoreError, WrittenFile};
+use crate::telemetry::Telemetry;
+
+/// The next snapshot waits at least so many times as long as the last one took.
+const REST: u32 = 10;
+
+/// What a snapshot is taken of and written to.
+pub(super) struct Shared {
+    pub(super) folder: SnapshotFolder,
+    pub(super) runtime: Runtime,
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) writer: Arc<Handle>,
+    pub(super) telemetry: Arc<Telemetry>,
+}
+
+/// The running thread.
+pub(super) struct Snapshots {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Snapshots {
+    /// Takes one every so often.
+    pub(super) fn start(shared: Shared, every: Duration) -> std::io::Result<Self> {
+        let (stop, stopped) = channel();
+        let thread = std::thread::Builder::new().name("snapshots".into()).spawn(move || {
+            let mut wait = every;
+            loop {
+                let last = !matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Timeout));
+                let began = Instant::now();
+                if let Err(why) = shared.take() {
+                    shared.telemetry.storage.snapshot_failed();
+                    tracing::error!("no snapshot was taken: {why}");
+                }
+                if last {
+                    return;
+                }
+                wait = every.max(began.elapsed() * REST);
+            }
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Takes a last one and ends.
+    pub(super) fn stop(self) {
+        // The thread ends only by this.
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that takes snapshots had panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn take(&self) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let number = self.folder.next_number()?;
+        let draft = self.folder.begin(number)?;
+        let begun_ms = self.runtime.now().0;
+        let mut manifest =
+            Manifest { version: 0, number, begun_ms, last_action: 0, files: Vec::new(), sources: Vec::new() };
+        for partition in 0..self.runtime.partitions() {
+            let parts = self.runtime.snapshot(partition);
+            let mut open: Option<(BlockWriter, ManifestFile)> = None;
+            let mut whole = false;
+            for part in parts {
+                match part {
+                    SnapshotPart::Begin { namespace, orders, clock, devices, log_end } => {
+                        close(&mut open, &mut manifest)?;
+                        let name = self.runtime.namespaces()[usize::from(namespace.0)].name.to_string();
+                        let file = format!("{name}-{partition}");
+                        let entry = ManifestFile {
+                            written: WrittenFile {
+                                name: file.clone(),
+                                bytes: 0,
+                                blocks: 0,
+                                digest: String::new(),
+                            },
+                            namespace: name,
+                            partition,
+                            last_action: orders,
+                            clock_ms: clock.0,
+                            match_log_end: log_end.0,
+                            ping_log_next: None,
+                            devices: devices as u64,
+                        };
+                        open = Some((draft.file(&file, 0)?, entry));
+                    }
+                    SnapshotPart::Block(block) => {
+                        if let Some((writer, _)) = &mut open {
+                            writer.block(&[&block])?;
+                        }
+                    }
+                    SnapshotPart::End => whole = true,
+                }
+            }
+            if !whole {
+                // The partitions are ending.
+                return self.folder.remove(number);
+            }
+            close(&mut open, &mut manifest)?;
+        }
+        manifest.last_action = manifest.files.iter().map(|file| file.last_action).min().unwrap_or(0);
+        self.wait_for_matches(&manifest);
+        draft.commit(&mut manifest)?;
+        let bytes = manifest.files.iter().map(|file| file.written.bytes).sum();
+        self.telemetry.storage.snapshot_taken(begun_ms, began.elapsed(), bytes);
+        let devices: u64 = manifest.files.iter().map(|file| file.devices).sum();
+        let took_ms = began.elapsed().as_millis() as u64;
+        tracing::debug!(number, devices, bytes, took_ms, "snapshot taken");
+        self.retain()
+    }
+
+    /// Until the logs show all that the snapshot rests on.
+    fn wait_for_matches(&self, manifest: &Manifest) {
+        for file in &manifest.files {
+            let ns = self.runtime.namespaces().iter().position(|ns| ns.name.as_str() == file.namespace);
+            while ns.is_some_and(|ns| self.writer.visible(ns) < file.match_log_end) {
+                // The writer is at it; a failure there ends the process.
+                std::thread::park_timeout(Duration::from_millis(2));
+            }
+        }
+    }
+
+    /// Removes what two snapshots and the partners' cursors do not need.
+    fn retain(&self) -> Result<(), StoreError> {
+        let (finished, skipped) = self.folder.list()?;
+        let old = finished.iter().skip(SNAPSHOTS_KEPT).map(|manifest| manifest.number);
+        for number in old.chain(skipped.iter().map(|skipped| skipped.number)) {
+            self.folder.remove(number)?;
+        }
+        if finished.len() < SNAPSHOTS_KEPT {
+            return Ok(());
+        }
+        let since = since(self.runtime.now(), self.delivery.lag().age_ms);
+        for (ns, namespace) in self.runtime.namespaces().iter().enumerate() {
+            let name = &namespace.name;
+            let kept = finished.iter().take(SNAPSHOTS_KEPT).flat_map(|manifest| &manifest.files);
+            let needed = kept.filter(|file| file.namespace == name.as_str()).map(|file| file.match_log_end);
+            let cursor = self.delivery.cursors().keep_from(name, since).map(|offset| offset.0);
+            // Who has never acknowledged reads what memory would hold.
+            let recent = self
+                .delivery
+                .log(NamespaceIx(ns as u16))
+                .view()
+                .end
+                .saturating_sub(self.delivery.lag().matches);
+            if let Some(below) = needed.chain(cursor).chain([recent]).min() {
+                self.writer.trim(ns, below);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn close(open: &mut Option<(BlockWriter, ManifestFile)>, manifest: &mut Manifest) -> Result<(), StoreError> {
+    if let Some((writer, mut entry)) = open.take() {
+        entry.written = writer.finish()?;
+        manifest.files.push(entry);
+    }
+    Ok(())
+}
