@@ -343,7 +343,8 @@ impl World {
         let history = &self.history[partner.ns].matches;
         for (offset, found) in (first..).zip(matches) {
             if history.get(offset as usize) != Some(&found) {
-                changed = Some(format!("{offset}: {found:?}, the log had {:?}", history.get(offset as usize)));
+                changed =
+                    Some(format!("{offset}: {found:?}, the log had {:?}", history.get(offset as usize)));
             }
             match partner.saw.get(&offset) {
                 Some(old) if *old != found => changed = Some(format!("{offset}: {old:?}, now {found:?}")),

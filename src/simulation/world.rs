@@ -355,7 +355,8 @@ impl World {
                 self.seen.hit(S::ScanMeetsPing);
             }
             self.pings(nth, part.session, &part.batch, now);
-            let due = |rules: &super::model::Rules| rules.next_stage_at().is_some_and(|due| due <= rules.clock);
+            let due =
+                |rules: &super::model::Rules| rules.next_stage_at().is_some_and(|due| due <= rules.clock);
             if self.faults && self.server.shards[nth].rules.iter().any(due) {
                 self.keeper_steps();
             }
