@@ -190,21 +190,26 @@ impl Work<'_> {
             return Err(KeepError::Threads(std::io::Error::other("a partition has unfinished work")));
         }
         for ns in 0..self.config.namespaces.len() {
-            let mut restorers: Vec<Restorer> =
-                (0..of).map(|nth| Restorer::new(self.machine_config(ns), u64::MAX).share(nth, of)).collect();
-            let wrong = |why| KeepError::Snapshot { number: 0, file: "in memory".into(), why };
+            let mut blocks = Vec::new();
             for driver in &mut old {
                 loop {
                     let mut block = Vec::new();
                     let more = driver.snapshot_some(NamespaceIx(ns as u16), RECOVERY_READ_BYTES, &mut block);
                     if !block.is_empty() {
-                        for restorer in &mut restorers {
-                            restorer.block(&block).map_err(wrong)?;
-                        }
+                        blocks.push(block);
                     }
                     if !more {
                         break;
                     }
+                }
+            }
+            let bytes = blocks.iter().map(|block| block.len() as u64).sum();
+            let restorer = |nth| Restorer::new(self.machine_config(ns), bytes).share(nth, of);
+            let mut restorers: Vec<Restorer> = (0..of).map(restorer).collect();
+            let wrong = |why| KeepError::Snapshot { number: 0, file: "in memory".into(), why };
+            for block in blocks {
+                for restorer in &mut restorers {
+                    restorer.block(&block).map_err(wrong)?;
                 }
             }
             for (machines, restorer) in machines.iter_mut().zip(restorers) {
