@@ -137,13 +137,15 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
     let writer = writer.start()?;
     let back = recover::recover(&folder, &config, &recovered.orders, &ends, &sink)?;
     telemetry.storage.recovered(back.snapshot_at_ms, back.bytes, began.elapsed(), torn);
-    tracing::info!(
-        snapshot = back.snapshot,
-        devices = back.devices,
-        actions = recovered.orders.len(),
-        took_ms = began.elapsed().as_millis() as u64,
-        "recovered"
-    );
+    if back.snapshot.is_some() || !recovered.orders.is_empty() {
+        tracing::info!(
+            snapshot = back.snapshot,
+            devices = back.devices,
+            actions = recovered.orders.len(),
+            took_ms = began.elapsed().as_millis() as u64,
+            "recovered"
+        );
+    }
 
     let told = recovered.orders.len() as u64;
     let runtime = Runtime::start_with(config, sink, Arc::clone(&telemetry), back.clock, back.drivers, told)?;
