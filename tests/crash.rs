@@ -8,6 +8,8 @@
 //!
 //! `HEXCAST_CRASHES=500 cargo test --release --test crash` is the long run.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+
 #[path = "program/harness.rs"]
 #[expect(dead_code, reason = "the program's tests use the rest")]
 mod harness;

@@ -4,7 +4,7 @@
 //! checks are those of the fuzz targets (`hexcast::fuzzing`). A binary of its own, because its
 //! allocator counts. `HEXCAST_MUTATIONS=N` tries N of each file.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests stop where tests do")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests stop where tests do")]
 
 #[path = "hostile/memory.rs"]
 mod memory;

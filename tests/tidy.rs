@@ -20,7 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["runtime"],
     &["access"],
     &["desk", "delivery"],
-    &["quic", "http", "client"],
+    &["quic", "http", "client", "keeper"],
     &["cli", "fuzzing"],
     &["simulation"],
 ];

@@ -181,6 +181,7 @@ async fn serve(config: Config, pki: &Path) -> anyhow::Result<()> {
 
 /// What is on the disk is not known any more: nothing else may be told, nor written. The next start
 /// goes on from what surely was kept.
+#[expect(clippy::disallowed_methods, reason = "nothing may be drained or written any more")]
 fn end_at_once(telemetry: &Telemetry, why: &str) -> ! {
     telemetry.health.fatal(why.to_owned());
     note(&format!("hexcast: FATAL: {why}"));

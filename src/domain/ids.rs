@@ -85,7 +85,13 @@ impl Namespace {
         let good = name.len() <= NAMESPACE_BYTES_MAX
             && name.bytes().next().is_some_and(fits)
             && name.bytes().all(|c| fits(c) || matches!(c, b'.' | b'_' | b'-'));
-        if good { Ok(Self(name.into())) } else { Err(NamespaceError(name.chars().take(80).collect())) }
+        // Fit for one line of an error.
+        let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+        if good {
+            Ok(Self(name.into()))
+        } else {
+            Err(NamespaceError(name.chars().take(80).map(shown).collect()))
+        }
     }
 
     /// The name as text.

@@ -9,16 +9,18 @@
 //! written to the very bytes that were read; memory stays below a multiple of the input.
 //!
 //! **A new decoder** gets a type with [`Format`] in a file of its room's name here (`frames`,
-//! `files`; store readers: segment frames, journal records, manifests, snapshot blocks), a line in
+//! `files`, `store`), a line in
 //! [`TARGETS`], three lines in `fuzz/fuzz_targets/` and a `[[bin]]` in `fuzz/Cargo.toml`, and seeds
 //! in `tests/hostile/seeds.rs`. A test fails while one of these is missing.
 
+mod disk;
 mod files;
 mod frames;
+mod store;
 
 use crate::limits::{
     CONTROL_BYTES_MAX, CSV_LINE_BYTES_MAX, MATCH_COLUMNS_BYTES_MAX, PING_BATCH_BYTES_MAX,
-    PING_COLUMNS_BYTES_MAX,
+    PING_COLUMNS_BYTES_MAX, SNAPSHOT_BLOCK_BYTES_MAX, SNAPSHOT_READ_BYTES,
 };
 
 /// A decoder under test.
@@ -43,10 +45,21 @@ impl Target {
         let (memory_times, memory_plus) = memory;
         Self { name, input_max, memory_times, memory_plus, decode: F::decode, check: check::<F> }
     }
+
+    const fn plain(
+        name: &'static str,
+        input_max: usize,
+        memory: (usize, usize),
+        decode: fn(&[u8]) -> bool,
+        check: fn(&[u8]) -> bool,
+    ) -> Self {
+        let (memory_times, memory_plus) = memory;
+        Self { name, input_max, memory_times, memory_plus, decode, check }
+    }
 }
 
-/// Memory of a few fields: a length is believed up to the next of the limits in `wire::codec`.
-const FIELDS: (usize, usize) = (32, 2 << 10);
+/// Memory of a few fields: a length is believed up to the limits in `wire::codec`.
+const FIELDS: (usize, usize) = (34, 4 << 10);
 /// A copy of the frame, and a line that says why not.
 const IN_PLACE: (usize, usize) = (1, 4 << 10);
 /// The copy, and rows as a batch has at most: a column of equal values takes no bytes.
@@ -59,26 +72,21 @@ const CSV: (usize, usize) = (0, 16 * CSV_LINE_BYTES_MAX + (128 << 10));
 /// A table of towers doubles: twelve bytes of text may be 48 bytes of two tables.
 const TOWERS: (usize, usize) = (8, 16 * CSV_LINE_BYTES_MAX + (128 << 10));
 /// Of JSON: see `docs/security.md`.
-const JSON: (usize, usize) = (144, 16 << 10);
+const JSON: (usize, usize) = (288, 16 << 10);
+
+/// A small segment, the next one that is written, and copies of both.
+const LOG: (usize, usize) = (0, 1 << 20);
+/// What is read at a time; a block's length is believed up to the longest block.
+const SNAPSHOT: (usize, usize) = (0, SNAPSHOT_READ_BYTES + SNAPSHOT_BLOCK_BYTES_MAX + (1 << 20));
+/// A manifest's text, three times, and its structures.
+const MANIFEST: (usize, usize) = (24, 16 << 10);
+/// Tables of a partition (rows and index lie in mappings that are not counted here).
+const PARTITION: (usize, usize) = (64, 256 << 10);
 
 /// All decoders.
 pub const TARGETS: &[Target] = &[
-    Target {
-        name: "frame_head",
-        input_max: 16,
-        memory_times: 0,
-        memory_plus: 1 << 10,
-        decode: frames::head,
-        check: frames::head,
-    },
-    Target {
-        name: "frame_stream",
-        input_max: 64 << 10,
-        memory_times: STREAM.0,
-        memory_plus: STREAM.1,
-        decode: frames::stream,
-        check: frames::stream,
-    },
+    Target::plain("frame_head", 16, (0, 1 << 10), frames::head, frames::head),
+    Target::plain("frame_stream", 64 << 10, STREAM, frames::stream, frames::stream),
     Target::of::<frames::Fields<crate::wire::Hello>>("hello", 1 << 10, FIELDS),
     Target::of::<frames::Fields<crate::wire::HelloReply>>("hello_reply", 1 << 10, FIELDS),
     Target::of::<frames::Fields<crate::wire::ErrorFrame>>("error", 4 << 10, FIELDS),
@@ -96,6 +104,11 @@ pub const TARGETS: &[Target] = &[
     Target::of::<files::TowerCsv>("tower_csv", 64 << 10, TOWERS),
     Target::of::<files::AlertJson>("alert_json", 64 << 10, JSON),
     Target::of::<files::Actions>("actions", 64 << 10, JSON),
+    Target::of::<store::JournalRecord>("journal_record", 64 << 10, JSON),
+    Target::plain("log_segment", 32 << 10, LOG, store::open_segment, store::segment),
+    Target::plain("snapshot_file", 32 << 10, SNAPSHOT, store::read_snapshot, store::snapshot),
+    Target::of::<store::Manifests>("snapshot_manifest", 16 << 10, MANIFEST),
+    Target::plain("partition_blocks", 64 << 10, PARTITION, store::restore, store::partition),
 ];
 
 /// The check of a target by its name, for the fuzzers.
@@ -108,6 +121,16 @@ pub fn run(target: &str, bytes: &[u8]) {
     known.into_iter().for_each(|known| {
         (known.check)(bytes);
     });
+}
+
+/// Seeds of stored files, by target and name.
+pub fn stored_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let of = |target, seeds: Vec<(&'static str, Vec<u8>)>| {
+        seeds.into_iter().map(move |(name, bytes)| (target, name, bytes))
+    };
+    let files = of("log_segment", store::seeds::segments());
+    let files = files.chain(of("snapshot_file", store::seeds::snapshots()));
+    files.chain(of("partition_blocks", store::seeds::partitions())).collect()
 }
 
 /// A decoder and its encoder.

@@ -60,6 +60,19 @@ pub enum KeepError {
         /// The namespace.
         namespace: String,
     },
+    /// A snapshot that knows more actions than the journal has: the journal's end was lost, where no
+    /// torn tail could have been (a disk that wrote over it, a journal of another backup).
+    #[error(
+        "snapshot {number} rests on {snapshot} actions, and the journal has {journal}: restore both from one backup"
+    )]
+    JournalBehind {
+        /// The snapshot's number.
+        number: u64,
+        /// Actions that its partitions had carried out.
+        snapshot: u64,
+        /// Actions in the journal.
+        journal: u64,
+    },
     /// Threads.
     #[error("the threads of the partitions, or of what is kept: {0}")]
     Threads(#[from] std::io::Error),
@@ -137,13 +150,15 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
     let writer = writer.start()?;
     let back = recover::recover(&folder, &config, &recovered.orders, &ends, &sink)?;
     telemetry.storage.recovered(back.snapshot_at_ms, back.bytes, began.elapsed(), torn);
-    tracing::info!(
-        snapshot = back.snapshot,
-        devices = back.devices,
-        actions = recovered.orders.len(),
-        took_ms = began.elapsed().as_millis() as u64,
-        "recovered"
-    );
+    if back.snapshot.is_some() || !recovered.orders.is_empty() {
+        tracing::info!(
+            snapshot = back.snapshot,
+            devices = back.devices,
+            actions = recovered.orders.len(),
+            took_ms = began.elapsed().as_millis() as u64,
+            "recovered"
+        );
+    }
 
     let told = recovered.orders.len() as u64;
     let runtime = Runtime::start_with(config, sink, Arc::clone(&telemetry), back.clock, back.drivers, told)?;

@@ -46,7 +46,7 @@ pub(super) fn recover(
     logs: &[LogReader],
     sink: &Arc<dyn MatchSink>,
 ) -> Result<Back, KeepError> {
-    let manifest = newest(folder, config, logs)?;
+    let manifest = newest(folder, config, orders.len() as u64, logs)?;
     let partitions = manifest.as_ref().map_or(config.partitions, partitions_of);
     let work = Work { folder, config, orders, manifest, sink, clock: wall_clock() };
     let logged = work.logged(logs, partitions)?;
@@ -81,6 +81,7 @@ fn partitions_of(manifest: &Manifest) -> u32 {
 fn newest(
     folder: &SnapshotFolder,
     config: &RuntimeConfig,
+    actions: u64,
     logs: &[LogReader],
 ) -> Result<Option<Manifest>, KeepError> {
     let (finished, skipped) = folder.list()?;
@@ -90,6 +91,10 @@ fn newest(
     }
     let Some(manifest) = finished.into_iter().next() else { return Ok(None) };
     for file in &manifest.files {
+        if file.last_action > actions {
+            let (number, snapshot) = (manifest.number, file.last_action);
+            return Err(KeepError::JournalBehind { number, snapshot, journal: actions });
+        }
         let ns = config.namespaces.iter().position(|ns| ns.name.as_str() == file.namespace);
         if ns.is_some_and(|ns| logs[ns].visible() < file.match_log_end) {
             let (number, namespace) = (manifest.number, file.namespace.clone());

@@ -118,6 +118,7 @@ impl World {
                 self.disk.set_faults(Default::default());
             }
             match self.start() {
+                Ok(()) if self.ended => return,
                 Ok(()) => {
                     self.sources.iter_mut().for_each(|source| source.session = None);
                     self.partners.iter_mut().for_each(|partner| partner.connection = None);
@@ -127,7 +128,7 @@ impl World {
                 Err(error) if error.is_full() => self.disk.set_faults(Default::default()),
                 Err(_) => self.hit(S::CrashInRecovery),
             }
-            if self.error.is_some() {
+            if self.error.is_some() || self.ended {
                 return;
             }
             self.stop();
@@ -146,7 +147,7 @@ impl World {
         for ns in 0..self.history.len() {
             let end = files.logs[ns].next();
             if end < self.shown[ns] {
-                self.wrong(format!("offset {} was shown, the log ends at {end}", self.shown[ns]));
+                self.lost(format!("offset {} was shown, the log ends at {end}", self.shown[ns]));
                 return Ok(());
             }
             let kept = self.history[ns].truncate(end as usize);
@@ -346,6 +347,18 @@ impl World {
         seen.into_iter().for_each(|what| self.hit(what));
     }
 
+    /// What was synced is not there. One misdirected write may take records together with the seal
+    /// that names them, which is two broken things at once and passes for a torn tail; a snapshot
+    /// that knew them tells, else it is the limit that the store names.
+    fn lost(&mut self, why: String) {
+        self.note_lies();
+        if self.disk.counts().misdirected == 0 {
+            return self.wrong(why);
+        }
+        self.hit(S::LimitReached);
+        self.ended = true;
+    }
+
     fn check_cursors(&mut self, server: &Server) {
         for nth in 0..self.partners.len() {
             let (cursor, durable) = (server.cursors[nth], self.durable_cursors[nth]);
@@ -386,7 +399,7 @@ impl World {
         }
         if let Some(lost) = self.accepted.iter().skip(actions).find(|one| one.confirmed) {
             let act = format!("{:?}", lost.act);
-            self.wrong(format!("a confirmed action is lost: {act}"));
+            self.lost(format!("a confirmed action is lost: {act}"));
             return Ok(None);
         }
         self.accepted.truncate(actions);

@@ -145,6 +145,7 @@ situations! {
     SnapshotWaits: "snapshot waits for the match log",
     StagePending: "snapshot with a stage due at its very moment",
     LogTrimmed: "segments of a match log removed",
+    LimitReached: "(limit) a misdirected write took records and their seal, which no snapshot knew yet",
     EndReached: "faults stopped, everything due arrived",
 }
 

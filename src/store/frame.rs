@@ -198,8 +198,11 @@ pub(super) fn write_seal(out: &mut [u8], id: u64, number: u64, synced: Mark) {
 }
 
 fn read_seal(payload: &[u8]) -> Option<Mark> {
-    let position = Position { segment: u64_at(payload, 0), offset: u64_at(payload, 8) };
-    (payload.len() == 24).then(|| Mark { position, number: u64_at(payload, 16) })
+    let mark = || {
+        let position = Position { segment: u64_at(payload, 0), offset: u64_at(payload, 8) };
+        Mark { position, number: u64_at(payload, 16) }
+    };
+    (payload.len() == SEAL_BYTES - HEAD).then(mark)
 }
 
 /// A step of a walk.

@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::disk::read_whole;
-use super::frame::{Mark, NoHead, Position, SECTOR, SegmentHead, Step, Stray, VERSION, Walk, stray_seals};
+use super::frame::{
+    FrameHead, Mark, NoHead, Position, SECTOR, SegmentHead, Step, Stray, VERSION, Walk, stray_seals,
+};
 use super::planted::{Plant, on};
 use super::{Disk, DiskFile, LogOptions, StoreError};
 use crate::limits::LOG_INDEX_BYTES;
@@ -301,6 +303,13 @@ fn walk_newest(mut link: Link, bytes: &mut Vec<u8>) -> Result<Newest, StoreError
                     return Err(StoreError::damaged(link.file.name(), offset, why));
                 }
                 if synced.position > sealed.position {
+                    // Else it would be shown to end where it does not, and the first reader would find out.
+                    let before = |at: u64| Position { segment, offset: at } < synced.position;
+                    let last = records.iter().rev().find(|(at, ..): &&(u64, FrameHead, &[u8])| before(*at));
+                    if synced.number != last.map_or(link.head.first, |(_, head, _)| head.next) {
+                        let why = "a seal names another record than the one that ends there";
+                        return Err(StoreError::damaged(link.file.name(), offset, why));
+                    }
                     sealed = synced;
                 }
             }
@@ -312,7 +321,7 @@ fn walk_newest(mut link: Link, bytes: &mut Vec<u8>) -> Result<Newest, StoreError
             Step::Short { offset, .. } => break (offset, "the file ends too early"),
             Step::Unreadable { offset, why } => {
                 if on(Plant::SkipsUnreadable) && why.contains("payload") {
-                    walk.at = offset + super::frame::FrameHead::span_of(&bytes[offset as usize..]) as u64;
+                    walk.at = offset + FrameHead::span_of(&bytes[offset as usize..]) as u64;
                     walk.number += 1;
                     continue;
                 }

@@ -143,6 +143,10 @@ mod tests {
             "sizes of one thing, checked when it comes",
             &[
                 "ACCURACY_M_MAX",
+                "SNAPSHOTS_KEPT",
+                "SNAPSHOT_BLOCKS_QUEUED_MAX",
+                "SNAPSHOT_DEBT_BYTES_MAX",
+                "RECOVERY_READ_BYTES",
                 "RADIUS_KM_MAX",
                 "STAGES_MAX",
                 "PARTS_MAX",

@@ -1,8 +1,10 @@
 //! What the corpora begin with: good inputs of every shape, made with hexcast's own encoders, and a
 //! few of each kind of bad one.
 
+use hexcast::desk::{Actor, Decided, Record, ReportNo, ReportTaken};
 use hexcast::domain::{
-    AlertNo, Cause, DeviceId, EventTime, Match, MatchHead, Offset, Ping, PingRow, Position,
+    Action, AlertNo, Cause, CursorAt, DeviceId, EventTime, Match, MatchHead, Namespace, Offset, Ping,
+    PingRow, Position,
 };
 use hexcast::runtime::partition_of;
 use hexcast::wire::{
@@ -270,6 +272,75 @@ fn streams() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Records of the action journal: the kind, then the bytes.
+fn records() -> Vec<(&'static str, Vec<u8>)> {
+    let actions = format!("{PUBLISH}\n{OTHERS}{CANCEL}");
+    let actions = hexcast::files::read_actions(actions.as_bytes()).unwrap().actions;
+    let of_action = |(no, action): (u64, Action)| {
+        let actor = if no == 1 { Actor::Admin("root".into()) } else { Actor::Authority("police".into()) };
+        Record::Action(Box::new(Decided {
+            no,
+            at: EventTime(NOW),
+            actor,
+            action,
+            policy: None,
+            report: None,
+        }))
+    };
+    // Twelve shapes in a short record: in memory they are larger than it.
+    let circles = r#"{"circle":{"lat":1,"lon":2}},"#.repeat(12);
+    let many = format!(
+        r#"{{"action":"update","at":0,"alert":{{"id":"a","area":[{}]}}}}"#,
+        circles.trim_end_matches(',')
+    );
+    let many = hexcast::files::parse_action_json(&many).unwrap().action;
+    let names = ["publish", "update", "sighting", "cancel", "twelve-circles"];
+    let actions = actions.into_iter().map(|timed| timed.action).chain([many]);
+    let mut records: Vec<_> = names.into_iter().zip((0..).zip(actions).map(of_action)).collect();
+    let (report, at, position) = (ReportNo(5), EventTime(NOW), Position::from_e7(1, 2).unwrap());
+    let (id, by) = ("mps-1".into(), "app".into());
+    records.push(("report", Record::Report(ReportTaken { report, id, position, seen_at: at, by })));
+    records.push(("report-end", Record::ReportEnd { report, by: "police".into(), reason: "no".into(), at }));
+    let (namespace, partner) = (Namespace::new("default").unwrap(), "app".into());
+    records.push(("cursor", Record::Cursor(CursorAt { namespace, partner, offset: Offset(9), at })));
+    records.push(("next-report", Record::NextReport(ReportNo(6))));
+    let mut records: Vec<_> = records
+        .into_iter()
+        .map(|(name, record)| {
+            let (kind, bytes) = record.encode().unwrap();
+            (name, [&[kind], &bytes[..]].concat())
+        })
+        .collect();
+    records.push(("kind-of-grants.bad", vec![16, 1]));
+    records.push(("later-version.bad", vec![5, 2, 0, 0, 0, 0, 0, 0, 0, 0]));
+    records.push(("no-kind.bad", vec![0]));
+    records
+}
+
+fn manifests() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (
+            "two-files",
+            r#"{"version":1,"number":1,"begun_ms":1779000000000,"last_action":7,"files":[{"name":"default-0","bytes":4096,"blocks":1,"digest":"00ff","namespace":"default","partition":0,"last_action":7,"clock_ms":-1,"match_log_end":9,"ping_log_next":null,"devices":3},{"name":"default-1","bytes":0,"blocks":0,"digest":"","namespace":"default","partition":1,"last_action":7,"clock_ms":0,"match_log_end":9,"ping_log_next":18446744073709551615,"devices":0}],"sources":[{"namespace":"default","identity":"operator","source":"bus","batch":12}]}"#,
+        ),
+        (
+            "no-file",
+            r#"{"version":0,"number":1,"begun_ms":0,"last_action":0,"files":[],"sources":[],"more":[{}]}"#,
+        ),
+        (
+            "another-number.bad",
+            r#"{"version":1,"number":2,"begun_ms":0,"last_action":0,"files":[],"sources":[]}"#,
+        ),
+        ("later-version.bad", r#"{"version":99,"number":1}"#),
+        ("no-version.bad", "{}"),
+        (
+            "two-lines.bad",
+            "{\"version\":1,\n\"number\":1,\"begun_ms\":0,\"last_action\":0,\"files\":[],\"sources\":[]}",
+        ),
+        ("control-in-a-message.bad", "{\"version\":\"\\u001b[2J\"}"),
+    ]
+}
+
 /// All files.
 pub(crate) fn all() -> Vec<Seed> {
     let mut seeds: Vec<Seed> = Vec::new();
@@ -318,6 +389,15 @@ pub(crate) fn all() -> Vec<Seed> {
         seeds.push((target, format!("{name}-longer.bad"), [&bytes[..], &[0]].concat()));
         seeds.push((target, name.into(), bytes));
     }
+    for (target, name, bytes) in hexcast::fuzzing::stored_seeds() {
+        // Without the right checksums put over it, it is what it is; cut, it may be whole all the same.
+        seeds.push((target, name.into(), bytes));
+    }
+    seeds.push(("log_segment", "empty.bad".into(), Vec::new()));
+    seeds.push(("snapshot_file", "empty.bad".into(), Vec::new()));
+    seeds.push(("partition_blocks", "no-head.bad".into(), vec![4, 0, 0, 0, 1, 3, 0, 0]));
+    seeds.extend(records().into_iter().map(|(name, bytes)| ("journal_record", name.into(), bytes)));
+    seeds.extend(manifests().into_iter().map(|(name, text)| ("snapshot_manifest", name.into(), text.into())));
     for kind in Kind::ALL {
         for encoding in kind.encodings() {
             let header = |length| Header { kind, encoding: *encoding, length }.to_bytes().to_vec();
@@ -366,7 +446,7 @@ pub(crate) fn greedy() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         content(builder.frame(Offset(count)))
     };
     let own_size = 64 << 10;
-    let list = |item: &str| format!("{{\"id\":\"a\",\"child\":[{}0]}}", item.repeat(own_size / item.len()));
+    let list = |item: &str| format!("{{\"id\":\"a\",\"photos\":[{}0]}}", item.repeat(own_size / item.len()));
     let mut ack = fields(&Ack::default());
     let at = ack.len() - 8;
     ack[at..].copy_from_slice(&(300_000_u64).to_le_bytes());
