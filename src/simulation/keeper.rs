@@ -4,7 +4,6 @@
 use std::rc::Rc;
 
 use super::dice::Situation as S;
-use super::disk::MATCHES;
 use super::model::Rules;
 use super::world::{Message, World};
 use crate::runtime::NamespaceIx;
@@ -162,36 +161,5 @@ impl World {
 impl super::server::Server {
     fn abort_snapshots(&mut self) {
         self.shards.iter_mut().for_each(|shard| shard.driver.abort_snapshot());
-    }
-}
-
-/// The writing of match logs.
-impl World {
-    pub(super) fn sync_log(&mut self, ns: usize) {
-        if let Err(error) = self.write_log(ns) {
-            self.store_error(error);
-        }
-    }
-
-    fn write_log(&mut self, ns: usize) -> Result<(), StoreError> {
-        use crate::domain::Offset;
-        use crate::runtime::NamespaceIx;
-        let sink = std::sync::Arc::clone(&self.server.sink);
-        let log = sink.delivery.log(NamespaceIx(ns as u16));
-        let stored = &mut self.server.files.logs[ns];
-        while let Ok(Some(chunk)) = log.read(Offset(stored.next())) {
-            if !stored.fits(chunk.frame.len()) {
-                stored.sync()?;
-            }
-            stored.append(MATCHES, chunk.first.0, chunk.next.0, &[&chunk.frame])?;
-        }
-        stored.sync()?;
-        stored.prepare()?;
-        if !self.faults || !self.dice.one_in(3) {
-            stored.seal()?;
-        }
-        let visible = stored.visible();
-        self.trace.note("log synced", &[ns as i64, visible as i64]);
-        Ok(())
     }
 }
