@@ -8,7 +8,7 @@
 //! its bounds, and is decoded to the same once it is written again; a format that is exact is
 //! written to the very bytes that were read; memory stays below a multiple of the input.
 //!
-//! **A new decoder** gets a type with [`Format`] in a file of its room's name here (`frames`,
+//! **A new decoder** gets a type with `Format` in a file of its room's name here (`frames`,
 //! `files`, `store`), a line in
 //! [`TARGETS`], three lines in `fuzz/fuzz_targets/` and a `[[bin]]` in `fuzz/Cargo.toml`, and seeds
 //! in `tests/hostile/seeds.rs`. A test fails while one of these is missing.

@@ -143,6 +143,9 @@ mod tests {
             "sizes of one thing, checked when it comes",
             &[
                 "ACCURACY_M_MAX",
+                "SNAPSHOT_ASIDE_BYTES_MAX",
+                "JOURNAL_SEGMENT_BYTES",
+                "JOURNAL_READ_BYTES",
                 "SNAPSHOTS_KEPT",
                 "SNAPSHOT_BLOCKS_QUEUED_MAX",
                 "SNAPSHOT_DEBT_BYTES_MAX",
