@@ -156,7 +156,7 @@ const BEYOND: &[&str] = &[
 ];
 
 #[test]
-#[ignore = "long: some minutes; not every defect is found yet"]
+#[ignore = "long: one or two minutes on two cores"]
 fn planted_defects_are_found() {
     let seeds = setting("HEXCAST_PLANTED_SEEDS", 10_000);
     // What a defect makes panic is no news.
