@@ -109,6 +109,8 @@ fn worlds_keep_the_rules_whatever_happens() {
     for (text, count) in Situation::TEXTS.iter().zip(&sum.0) {
         println!("{count:>10}  {text}");
     }
+    // A limit that is reached often is a defect.
+    assert!(sum.0[Situation::LimitReached as usize] <= 2 + seeds / 20_000, "a limit is reached too often");
     if seeds >= 2_000 {
         let never: Vec<_> =
             Situation::TEXTS.iter().zip(&sum.0).filter(|(t, n)| **n == 0 && !t.starts_with('(')).collect();

@@ -493,9 +493,9 @@ impl World {
                 let (path, bytes) = files[self.dice.below(files.len())].clone();
                 let content = self.disk.content(&path);
                 // Most of a file is room that is not used yet.
-                let tries: Vec<_> = (0..30).map(|_| self.dice.below(bytes.max(1))).collect();
-                let offset = tries.into_iter().find(|at| content.get(*at).is_some_and(|byte| *byte != 0));
-                if let Some(offset) = offset {
+                let used: Vec<usize> = (0..content.len()).filter(|at| content[*at] != 0).collect();
+                if bytes > 0 && !used.is_empty() {
+                    let offset = used[self.dice.below(used.len())];
                     let mask = 1 << self.dice.below(8);
                     self.disk.flip(&path, offset, mask);
                     self.lied = true;
