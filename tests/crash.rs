@@ -143,3 +143,34 @@ fn what_was_seen_stays_and_nobody_is_told_twice() {
         assert!(told[&id].is_superset(&told["last"]), "{id}: somebody within was not told");
     }
 }
+
+#[test]
+fn a_damaged_snapshot_gives_way_to_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let pings = repository("examples/pings.csv");
+    let mut seen = Vec::new();
+    for round in 0..3 {
+        let (mut server, to) = serve(dir, &["--partitions", "2"]);
+        if round == 0 {
+            client(dir, &to, &["ingest", "--now", &pings]);
+            client(dir, &to, &["alert", "publish", &repository("examples/alert.json")]);
+            seen = read(dir, &to, 20);
+        } else {
+            assert_eq!(read(dir, &to, seen.len()), seen);
+            // What it says comes before the line that was waited for.
+            server.wait_err("what came back", |line| line.contains("recovered"));
+        }
+        server.signal("TERM");
+        let said = server.wait_exit("the server's end");
+        assert_eq!(said.err.contains("is damaged, the one before it is taken"), round == 2, "{}", said.err);
+        if round == 1 {
+            let file = dir.join("hexcast-data/snapshots/00000000000000000002/default-1");
+            let mut bytes = std::fs::read(&file).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x10;
+            std::fs::write(&file, bytes).unwrap();
+        }
+    }
+}

@@ -151,7 +151,8 @@ async fn serve(config: Config, pki: &Path) -> anyhow::Result<()> {
     let starting = tokio::task::spawn_blocking(move || Engine::start_kept(&folder, setup));
     let engine = tokio::select! {
         started = starting => started.context("the start")??,
-        // What was kept stays as it is; a start only reads, or repeats itself.
+        // A start only reads, or does what the next one repeats; the threads that are at it end with the
+        // process.
         () = signals.next() => bail!("a signal ended the start"),
     };
     let engine = engine.open(quic, &pki)?;

@@ -4,12 +4,14 @@
 //! partition's thread that appends and shared by all readers. What comes in small pieces gathers
 //! in an open chunk, of which readers get copies at once: nothing waits for a chunk to fill. When
 //! the log is full its oldest chunk goes, whole.
+//!
+//! Where the log is kept on a disk ([`MatchLog::keep`]), memory holds its newest part only, and readers see a
+//! match when it is kept, not before.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, OnceLock, PoisonError};
 use std::time::Instant;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::domain::{AlertNo, Offset};
@@ -19,10 +21,12 @@ use crate::limits::{
 };
 use crate::planted::{self, Defect};
 use crate::runtime::Output;
-use crate::store::{LogReader, StoreError};
+use crate::store::LogReader;
 use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry::LogView;
-use crate::wire::{ColumnsBuilder, Header, MatchColumns};
+use crate::wire::ColumnsBuilder;
+
+use super::chunk::{Chunk, Kept};
 
 /// Why a reader cannot start at an offset: it is before what is held or past the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,48 +42,20 @@ pub struct OffsetGone {
     pub end: Offset,
 }
 
-/// Consecutive matches, as a frame that is ready to be sent. Cheap to clone.
-#[derive(Clone)]
-pub struct Chunk {
-    /// The offset of the first.
-    pub first: Offset,
-    /// The offset after the last.
-    pub next: Offset,
-    /// Alert and version of its matches; one may stand several times, but not twice in a row.
-    pub versions: Arc<[(AlertNo, u32)]>,
-    /// The whole frame: a match batch by columns.
-    pub frame: Bytes,
-}
-
-impl Chunk {
-    /// Its matches.
-    pub fn matches(&self) -> Option<MatchColumns> {
-        MatchColumns::read(&self.frame.slice(Header::BYTES..)).ok()
-    }
-
-    fn of(builder: &ColumnsBuilder) -> Self {
-        let (first, next) = (builder.first(), Offset(builder.first().0 + builder.len() as u64));
-        Self { first, next, versions: builder.versions().into(), frame: builder.frame(next).into() }
-    }
-
-    /// Some of its matches.
-    fn part(&self, from: Offset, below: Offset) -> Self {
-        let mut part = ColumnsBuilder::default();
-        if let Some(matches) = self.matches() {
-            for (first, head, devices) in matches.runs() {
-                let skip = from.0.saturating_sub(first.0);
-                let take = below.0.saturating_sub(first.0.max(from.0)) as usize;
-                if skip < devices.len() as u64 && take > 0 {
-                    part.push_run(Offset(first.0 + skip), &head, devices.skip(skip as usize).take(take));
-                }
-            }
-        }
-        Self::of(&part)
-    }
-
-    fn cost(&self) -> usize {
-        MATCH_CHUNK_COST + self.frame.len() + 8 * self.versions.len()
-    }
+/// Why matches cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// They are not there.
+    #[error(transparent)]
+    Gone(#[from] OffsetGone),
+    /// They are on the disk, and it does not give them as they were written.
+    #[error("the matches from offset {from} on cannot be read: {why}")]
+    Unreadable {
+        /// From where on.
+        from: Offset,
+        /// What is wrong, with its file.
+        why: String,
+    },
 }
 
 /// The match log of one namespace. See the module head.
@@ -91,33 +67,6 @@ pub struct MatchLog {
     /// Up to where it is kept, for those who wait for room; the lock of what is held is another.
     room: (std::sync::Mutex<u64>, Condvar),
     bounds: Bounds,
-}
-
-/// Where the log is kept.
-struct Kept {
-    reader: LogReader,
-    wake: Box<dyn Fn() + Send + Sync>,
-}
-
-impl Kept {
-    /// The matches of a record from `from` on.
-    fn chunk(&self, from: Offset) -> Option<Chunk> {
-        let records = match self.reader.read(from.0, 1) {
-            Ok(records) => records,
-            Err(StoreError::Trimmed { .. }) => return None,
-            Err(why) => {
-                tracing::error!("a match log cannot be read: {why}");
-                return None;
-            }
-        };
-        let record = records.into_iter().next()?;
-        let matches = MatchColumns::read(&record.payload.slice(Header::BYTES..)).ok()?;
-        let mut versions: Vec<_> = matches.runs().map(|(_, head, _)| (head.alert, head.version)).collect();
-        versions.dedup();
-        let (first, next) = (Offset(record.first), Offset(record.next));
-        let chunk = Chunk { first, next, versions: versions.into(), frame: record.payload };
-        Some(if first == from { chunk } else { chunk.part(from, next) })
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -210,7 +159,7 @@ impl MatchLog {
     /// is. `kept` has what memory does not hold any more, and `wake` is called when there is something
     /// to keep. To be called once, before anything is appended.
     pub fn keep(&self, kept: LogReader, wake: Box<dyn Fn() + Send + Sync>) {
-        if self.kept.set(Kept { reader: kept, wake }).is_err() {
+        if self.kept.set(Kept::new(kept, wake)).is_err() {
             tracing::error!("a match log is kept already: it stays where it is");
         }
     }
@@ -264,7 +213,7 @@ impl MatchLog {
         let end = held.end();
         drop(held);
         match self.kept.get() {
-            Some(kept) => (kept.wake)(),
+            Some(kept) => kept.wake(),
             None => self.tell_end(end),
         }
     }
@@ -350,7 +299,7 @@ impl MatchLog {
 
     /// What is kept on a disk counts too.
     fn first_of(&self, held: &Held) -> Offset {
-        self.kept.get().map_or(held.earliest, |kept| held.earliest.min(Offset(kept.reader.first())))
+        self.kept.get().map_or(held.earliest, |kept| held.earliest.min(kept.first()))
     }
 
     /// The offset that the next match will get; where the log is kept, that the next one shown has.
@@ -365,13 +314,14 @@ impl MatchLog {
 
     /// Matches from `from` on, some of those that there are; `None` where `from` is the end.
     /// Where a chunk starts there it is that chunk, and nothing is copied.
-    pub fn read(&self, from: Offset) -> Result<Option<Chunk>, OffsetGone> {
+    /// What memory does not hold any more is read from the disk, by this thread.
+    pub fn read(&self, from: Offset) -> Result<Option<Chunk>, ReadError> {
         let held = self.lock();
         let kept = self.kept.get();
         let end = if kept.is_some() { self.shown() } else { held.end() };
         let earliest = self.first_of(&held);
         if from < earliest || from > end {
-            return Err(OffsetGone { wanted: from, earliest, end });
+            return Err(OffsetGone { wanted: from, earliest, end }.into());
         }
         if from == end {
             return Ok(None);
@@ -379,11 +329,14 @@ impl MatchLog {
         let chunk = match kept.filter(|_| from < held.earliest) {
             Some(kept) => {
                 drop(held);
-                let Some(chunk) = kept.chunk(from) else {
+                match kept.chunk(from) {
+                    Ok(Some(chunk)) => Some(chunk),
                     // Retention went by between the look and the reading.
-                    return Err(OffsetGone { wanted: from, earliest: self.earliest(), end });
-                };
-                Some(chunk)
+                    Ok(None) => {
+                        return Err(OffsetGone { wanted: from, earliest: self.earliest(), end }.into());
+                    }
+                    Err(why) => return Err(ReadError::Unreadable { from, why }),
+                }
             }
             None => self.read_held(held, from),
         };
@@ -439,6 +392,8 @@ mod tests {
     use super::*;
     use crate::domain::{Cause, DeviceId, EventTime, Match};
     use crate::runtime::EventKey;
+    use crate::store::faulty::FaultyDisk;
+    use crate::store::{LogOptions, SegmentedLog};
 
     /// The match whose device is `device`, which the tests set to its offset. Five in a row share
     /// a head.
@@ -468,7 +423,10 @@ mod tests {
     /// Reads to the end, and looks whether every chunk says of itself what it holds.
     fn read(log: &MatchLog, from: u64) -> Result<Vec<u64>, OffsetGone> {
         let (mut out, mut next) = (Vec::new(), Offset(from));
-        while let Some(chunk) = log.read(next)? {
+        while let Some(chunk) = log.read(next).map_err(|why| match why {
+            ReadError::Gone(gone) => gone,
+            why => panic!("{why}"),
+        })? {
             let matches = chunk.matches().unwrap();
             assert!(chunk.next > next, "a chunk holds something");
             assert_eq!((chunk.first, chunk.next), (next, matches.next()));
@@ -564,6 +522,56 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Keeps what was appended as the thread of `keeper` does; shows what is visible.
+    fn keep_some(log: &MatchLog, stored: &mut SegmentedLog) {
+        while let Some(chunk) = log.unkept(Offset(stored.next())) {
+            if !stored.fits(chunk.frame.len()) {
+                stored.sync().unwrap();
+            }
+            stored.append(1, chunk.first.0, chunk.next.0, &[&chunk.frame]).unwrap();
+        }
+        stored.seal().unwrap();
+        log.show(Offset(stored.visible()));
+    }
+
+    #[test]
+    fn a_kept_log_shows_what_is_kept_and_reads_the_rest_from_the_disk() {
+        let disk = FaultyDisk::new(1);
+        let open = |id| {
+            let options = LogOptions { id, ..LogOptions::default() };
+            SegmentedLog::open(Arc::new(disk.clone()), "matches", options).unwrap().0
+        };
+        let mut stored = open(3);
+        let log = small(800, 4, 4);
+        log.start_at(Offset(stored.next()));
+        log.keep(stored.reader(), Box::new(|| ()));
+        log.append(&many(0..3));
+        // Appended, and not kept: there is nothing for a reader.
+        assert_eq!((log.end(), log.appended()), (Offset(0), Offset(3)));
+        assert_eq!(read(&log, 0), Ok(vec![]));
+        assert!(read(&log, 1).is_err());
+        keep_some(&log, &mut stored);
+        // A reader is shown no further than what is kept, though the chunk has gone on.
+        log.append(&many(3..4));
+        assert_eq!(read(&log, 1), Ok(vec![1, 2]));
+        for from in 1..40 {
+            log.append(&many(from * 4..from * 4 + 4));
+            keep_some(&log, &mut stored);
+        }
+        assert!(log.lock().earliest > Offset(100), "memory has given most of it up");
+        for from in 0..160 {
+            assert_eq!(read(&log, from), Ok((from..160).collect()), "from {from}");
+        }
+        // Another process: all of it is on the disk.
+        drop(stored);
+        let stored = open(4);
+        let log = small(800, 4, 4);
+        log.start_at(Offset(stored.next()));
+        log.keep(stored.reader(), Box::new(|| ()));
+        assert_eq!((log.earliest(), log.end()), (Offset(0), Offset(160)));
+        assert_eq!(read(&log, 7), Ok((7..160).collect()));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! held is refused, never skipped in silence; a cursor never goes back.
 
 mod alerts;
+mod chunk;
 mod cursors;
 mod match_log;
 mod patience;
@@ -21,8 +22,9 @@ use crate::runtime::{AlertInfo, MatchSink, NamespaceConfig, NamespaceIx, Output}
 use crate::telemetry::{Bound, Telemetry};
 
 use alerts::Alerts;
+pub use chunk::Chunk;
 pub use cursors::{CursorSink, Cursors};
-pub use match_log::{Chunk, MatchLog, OffsetGone};
+pub use match_log::{MatchLog, OffsetGone, ReadError};
 pub use patience::{CutOff, LagLimits, Patience, Standing};
 pub use ticks::{Ticks, TicksHand};
 

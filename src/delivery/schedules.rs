@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use shuttle::future::block_on;
 use shuttle::thread;
 
-use super::match_log::{Bounds, MatchLog};
+use super::match_log::{Bounds, MatchLog, ReadError};
 use crate::domain::{AlertNo, Cause, DeviceId, EventTime, Match, Offset};
 use crate::runtime::{EventKey, Output};
 use crate::sync::schedules;
@@ -39,7 +39,8 @@ fn follow(log: &MatchLog, total: u64) -> Seen {
                 next = chunk.next;
             }
             Ok(None) => panic!("woken for nothing at {next}"),
-            Err(gone) => {
+            Err(why @ ReadError::Unreadable { .. }) => panic!("{why}"),
+            Err(ReadError::Gone(gone)) => {
                 assert!(gone.earliest > next && gone.end >= gone.earliest);
                 next = gone.earliest;
             }

@@ -21,7 +21,7 @@ use crate::delivery::{Delivery, LagLimits, Ticks};
 use crate::desk::{Desk, Policies, StoredError, StoredJournal};
 use crate::domain::{EventTime, Offset};
 use crate::engine::SnapshotError;
-use crate::limits::SNAPSHOT_EVERY_MS;
+use crate::limits::{LOG_SEGMENT_BYTES, SNAPSHOT_EVERY_MS};
 use crate::runtime::{MatchSink, NamespaceIx, Runtime, RuntimeConfig};
 use crate::store::{Disk, LogOptions, OpenReport, RealDisk, SegmentedLog, SnapshotFolder, StoreError};
 use crate::telemetry::{Log, Telemetry};
@@ -50,6 +50,16 @@ pub enum KeepError {
         /// Why.
         why: SnapshotError,
     },
+    /// A log that no snapshot leads up to.
+    #[error(
+        "the match log of {namespace} begins at offset {first}, and no snapshot holds whom it notified before: restore one, or the whole folder from a backup"
+    )]
+    LogTrimmed {
+        /// The namespace.
+        namespace: String,
+        /// Its oldest offset.
+        first: u64,
+    },
     /// Logs and snapshots that do not belong together.
     #[error(
         "snapshot {number} rests on matches that the log of {namespace} does not have: restore both from one backup"
@@ -76,6 +86,13 @@ pub enum KeepError {
     /// Threads.
     #[error("the threads of the partitions, or of what is kept: {0}")]
     Threads(#[from] std::io::Error),
+}
+
+impl KeepError {
+    /// Whether something that was kept cannot be read as it was written.
+    fn is_damage(&self) -> bool {
+        matches!(self, Self::Snapshot { .. }) || matches!(self, Self::Store(why) if why.is_damage())
+    }
 }
 
 /// An engine that goes on where its data folder ends.
@@ -133,10 +150,12 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
         }
     }
     telemetry.health.doing("reading the match logs");
+    // Each log reserves two segments; with many namespaces they are small ones, of a group at least.
+    let segment_bytes = LOG_SEGMENT_BYTES / config.namespaces.len().max(1) as u64;
     let mut logs = Vec::new();
     for (ns, namespace) in (0..).zip(&config.namespaces) {
         let folder = format!("matches/{}", namespace.name);
-        let options = LogOptions { id: random(), ..LogOptions::default() };
+        let options = LogOptions { id: random(), segment_bytes, ..LogOptions::default() };
         let (log, report) = SegmentedLog::open(Arc::clone(&disk), &folder, options)?;
         torn += told_torn(&report);
         delivery.log(NamespaceIx(ns)).start_at(Offset(log.next()));

@@ -1,7 +1,8 @@
 //! From the newest snapshot and the logs to partitions that are ready.
 //!
-//! The partitions of a snapshot are restored side by side, told what the match logs say beyond it, and
-//! given the later actions; their matches go to the sink as far as the logs lack them. Where the
+//! The partitions of a snapshot are restored side by side, all of them before anything is found, so that a
+//! damaged snapshot can still be given up for the one before it. Then they are told what the match logs say
+//! beyond it and given the later actions; their matches go to the sink as far as the logs lack them. Where the
 //! engine is now started with another number of partitions, the recovered ones are copied
 //! over, device by device.
 
@@ -46,18 +47,12 @@ pub(super) fn recover(
     logs: &[LogReader],
     sink: &Arc<dyn MatchSink>,
 ) -> Result<Back, KeepError> {
-    let manifest = newest(folder, config, orders.len() as u64, logs)?;
-    let partitions = manifest.as_ref().map_or(config.partitions, partitions_of);
-    let work = Work { folder, config, orders, manifest, sink, clock: wall_clock() };
+    let work = |manifest| Work { folder, config, orders, manifest, sink, clock: wall_clock() };
+    let (work, machines) = newest(folder, logs, work)?;
+    let partitions = work.partitions();
     let logged = work.logged(logs, partitions)?;
-    let restored: Vec<Result<Driver, KeepError>> = std::thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> =
-            (0..).zip(logged).map(|(nth, logged)| scope.spawn(move || work.partition(nth, logged))).collect();
-        let failed = || KeepError::Threads(std::io::Error::other("a thread that recovers panicked"));
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(failed()))).collect()
-    });
-    let mut drivers = restored.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let missed = |(nth, machines), logged| Ok(work.missed(nth, machines, logged));
+    let mut drivers = side_by_side((0..).zip(machines), logged, missed)?;
     if partitions != config.partitions {
         tracing::info!(from = partitions, to = config.partitions, "devices are dealt to other partitions");
         drivers = work.deal(drivers)?;
@@ -65,44 +60,71 @@ pub(super) fn recover(
     let files = work.manifest.iter().flat_map(|manifest| &manifest.files);
     Ok(Back {
         drivers,
-        clock: work.clock,
         bytes: files.clone().map(|file| file.written.bytes).sum(),
         devices: files.map(|file| file.devices).sum(),
         snapshot: work.manifest.as_ref().map(|manifest| manifest.number),
         snapshot_at_ms: work.manifest.as_ref().map(|manifest| manifest.begun_ms),
+        clock: work.clock,
     })
 }
 
-fn partitions_of(manifest: &Manifest) -> u32 {
-    manifest.files.iter().map(|file| file.partition + 1).max().unwrap_or(1)
-}
-
-/// The newest snapshot that counts.
-fn newest(
+/// The newest snapshot that is whole, and its machines by partition and namespace. A damaged one is passed
+/// over for the one before it, which the logs still cover; where all are damaged, the start stops.
+fn newest<'a>(
     folder: &SnapshotFolder,
-    config: &RuntimeConfig,
-    actions: u64,
     logs: &[LogReader],
-) -> Result<Option<Manifest>, KeepError> {
+    work: impl Fn(Option<Manifest>) -> Work<'a>,
+) -> Result<(Work<'a>, Vec<Vec<Partition>>), KeepError> {
     let (finished, skipped) = folder.list()?;
     for skipped in &skipped {
         let why = skipped.error.as_ref().map_or_else(|| "it was not finished".into(), ToString::to_string);
         tracing::warn!(snapshot = skipped.number, "a snapshot is passed over: {why}");
     }
-    let Some(manifest) = finished.into_iter().next() else { return Ok(None) };
-    for file in &manifest.files {
-        if file.last_action > actions {
-            let (number, snapshot) = (manifest.number, file.last_action);
-            return Err(KeepError::JournalBehind { number, snapshot, journal: actions });
-        }
-        let ns = config.namespaces.iter().position(|ns| ns.name.as_str() == file.namespace);
-        if ns.is_some_and(|ns| logs[ns].visible() < file.match_log_end) {
-            let (number, namespace) = (manifest.number, file.namespace.clone());
-            return Err(KeepError::LogBehind { number, namespace });
+    let mut damage = None;
+    for manifest in finished {
+        let number = manifest.number;
+        let work = work(Some(manifest));
+        work.check(logs)?;
+        match work.machines() {
+            Ok(machines) => {
+                if let Some(manifest) = &work.manifest {
+                    folder.adopt(manifest)?;
+                }
+                return Ok((work, machines));
+            }
+            Err(why) if why.is_damage() => {
+                tracing::error!(
+                    snapshot = number,
+                    "a snapshot is damaged, the one before it is taken: {why}"
+                );
+                damage = Some(why);
+            }
+            Err(why) => return Err(why),
         }
     }
-    folder.adopt(&manifest)?;
-    Ok(Some(manifest))
+    match damage {
+        Some(why) => Err(why),
+        None => {
+            let work = work(None);
+            work.check(logs)?;
+            let machines = work.machines()?;
+            Ok((work, machines))
+        }
+    }
+}
+
+/// Does something for each of two lists' elements, each on a thread of its own.
+fn side_by_side<A: Send, B: Send, T: Send>(
+    first: impl Iterator<Item = A>,
+    second: Vec<B>,
+    act: impl Fn(A, B) -> Result<T, KeepError> + Sync,
+) -> Result<Vec<T>, KeepError> {
+    let act = &act;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = first.zip(second).map(|(a, b)| scope.spawn(move || act(a, b))).collect();
+        let failed = || KeepError::Threads(std::io::Error::other("a thread that recovers panicked"));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(failed()))).collect()
+    })
 }
 
 impl Work<'_> {
@@ -152,23 +174,67 @@ impl Work<'_> {
         Ok(all)
     }
 
-    /// A partition as it was, and what it missed.
-    fn partition(&self, nth: u32, logged: Vec<Logged>) -> Result<Driver, KeepError> {
-        let mut machines = Vec::new();
-        let done = self.file(nth, 0).map_or(0, |file| file.last_action);
-        for ns in 0..self.config.namespaces.len() {
-            let machine = match self.file(nth, ns) {
-                Some(file) => self.restored(file, ns)?,
-                None => Partition::new(self.machine_config(ns)),
-            };
-            machines.push(stand_alerts(machine, self.told().take(done as usize)));
+    /// The partitions of the snapshot, or those that are configured.
+    fn partitions(&self) -> u32 {
+        let files = self.manifest.iter().flat_map(|manifest| &manifest.files);
+        files.map(|file| file.partition + 1).max().unwrap_or(self.config.partitions)
+    }
+
+    /// Whether journal and logs have all that the snapshot, or the lack of one, rests on.
+    fn check(&self, logs: &[LogReader]) -> Result<(), KeepError> {
+        let number = self.manifest.as_ref().map_or(0, |manifest| manifest.number);
+        let journal = self.orders.len() as u64;
+        for file in self.manifest.iter().flat_map(|manifest| &manifest.files) {
+            if file.last_action > journal {
+                return Err(KeepError::JournalBehind { number, snapshot: file.last_action, journal });
+            }
         }
+        for (ns, log) in logs.iter().enumerate() {
+            let namespace = self.config.namespaces[ns].name.to_string();
+            let ends =
+                (0..self.partitions()).map(|nth| self.file(nth, ns).map_or(0, |file| file.match_log_end));
+            let (least, most) =
+                ends.fold((u64::MAX, 0), |(least, most), end| (end.min(least), end.max(most)));
+            if most > log.visible() {
+                return Err(KeepError::LogBehind { number, namespace });
+            }
+            if least < log.first() {
+                return Err(KeepError::LogTrimmed { namespace, first: log.first() });
+            }
+        }
+        Ok(())
+    }
+
+    /// How many actions a partition of the snapshot had carried out, in all its namespaces.
+    fn done(&self, nth: u32) -> u64 {
+        let mut files = self.manifest.iter().flat_map(|manifest| &manifest.files);
+        files.find(|file| file.partition == nth).map_or(0, |file| file.last_action)
+    }
+
+    /// All partitions as they were, by partition and namespace.
+    fn machines(&self) -> Result<Vec<Vec<Partition>>, KeepError> {
+        let partitions = self.partitions();
+        side_by_side(0..partitions, vec![(); partitions as usize], |nth, ()| {
+            let machine = |ns| match self.file(nth, ns) {
+                Some(file) => self.restored(file, ns),
+                // A namespace that is new knows nobody.
+                None => Ok(Partition::new(self.machine_config(ns))),
+            };
+            let done = self.done(nth) as usize;
+            (0..self.config.namespaces.len())
+                .map(|ns| Ok(stand_alerts(machine(ns)?, self.told().take(done))))
+                .collect()
+        })
+    }
+
+    /// A partition with what it missed.
+    fn missed(&self, nth: u32, machines: Vec<Partition>, logged: Vec<Logged>) -> Driver {
         let driver = Driver::of(machines, self.config, Arc::clone(self.sink), Arc::clone(&self.clock));
-        let mut recovery = Recovery::begin(driver, done, logged);
+        let mut recovery = Recovery::begin(driver, self.done(nth), logged);
         for (index, told) in (0..).zip(self.told()) {
             recovery.order(told, index);
         }
-        Ok(recovery.end())
+        recovery.end()
     }
 
     fn told(&self) -> impl Iterator<Item = &Told> {

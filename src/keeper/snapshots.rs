@@ -47,6 +47,10 @@ impl Snapshots {
                 if let Err(why) = shared.take() {
                     shared.telemetry.storage.snapshot_failed();
                     tracing::error!("no snapshot was taken: {why}");
+                    // A full disk must not fill with what is not finished.
+                    if let Err(why) = shared.retain() {
+                        tracing::error!("what is left of a snapshot was not removed: {why}");
+                    }
                 }
                 if last {
                     return;

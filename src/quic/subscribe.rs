@@ -8,7 +8,7 @@ use quinn::{RecvStream, SendStream};
 
 use super::end::End;
 use super::session::{Talk, flush, next_frame, wrong_kind};
-use crate::delivery::{CutOff, Delivery, MatchLog, OffsetGone, Patience, Standing};
+use crate::delivery::{CutOff, Delivery, MatchLog, Patience, ReadError, Standing};
 use crate::domain::{AlertNo, Namespace, Offset, Status};
 use crate::limits::{MATCH_BATCH_MATCHES_MAX, VERSIONS_SHOWN_MAX};
 use crate::runtime::{NamespaceIx, Runtime};
@@ -84,9 +84,16 @@ fn namespace_name(runtime: &Runtime, namespace: NamespaceIx) -> &Namespace {
     &runtime.namespaces()[usize::from(namespace.0)].name
 }
 
-impl From<OffsetGone> for End {
-    fn from(why: OffsetGone) -> Self {
-        Self::error(ErrorCode::OffsetGone, why)
+impl From<ReadError> for End {
+    fn from(why: ReadError) -> Self {
+        match why {
+            ReadError::Gone(why) => Self::error(ErrorCode::OffsetGone, why),
+            ReadError::Unreadable { from, .. } => {
+                tracing::error!("{why}");
+                // Its partner need not know our files.
+                Self::error(ErrorCode::Internal, format!("the matches from offset {from} on cannot be read"))
+            }
+        }
     }
 }
 

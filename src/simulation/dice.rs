@@ -1,17 +1,19 @@
 //! What makes a run one of a kind and the same again: random numbers from the seed, and the trace
 //! of what happened, as a hash and, when asked, as lines.
 
-/// SplitMix64.
-pub(super) struct Dice(u64);
+use crate::store::faulty::Chance;
+
+/// What the seed decides.
+pub(super) struct Dice(Chance);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0xd134_2543_de82_ef95) ^ 0x517c_c1b7_2722_0a95)
+        // Another sequence than the disk's.
+        Self(Chance::new(seed ^ 0x517c_c1b7_2722_0a95))
     }
 
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0)
+        self.0.next()
     }
 
     /// A number below `n`.

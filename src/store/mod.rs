@@ -34,6 +34,7 @@
 //! # }
 //! ```
 
+mod block_file;
 mod disk;
 mod error;
 #[cfg(test)]
@@ -48,6 +49,7 @@ mod real;
 mod recover;
 mod snapshot_files;
 
+pub use block_file::{BlockReader, BlockWriter};
 pub use disk::{Disk, DiskFile};
 pub use error::StoreError;
 pub use log::{LogOptions, SegmentedLog};
@@ -55,6 +57,5 @@ pub use reader::{LogReader, RecordBytes};
 pub use real::RealDisk;
 pub use recover::{OpenReport, TornTail};
 pub use snapshot_files::{
-    BlockReader, BlockWriter, Manifest, ManifestFile, SkippedSnapshot, SnapshotDraft, SnapshotFolder,
-    SourceMark, WrittenFile,
+    Manifest, ManifestFile, SkippedSnapshot, SnapshotDraft, SnapshotFolder, SourceMark, WrittenFile,
 };

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use hexcast::client::{StartAt, SubscribeEvent, Subscription};
+use hexcast::client::{ClientError, StartAt, SubscribeEvent, Subscription};
 use hexcast::delivery::{CutOffs, LagLimits, TicksHand};
 use hexcast::domain::{CursorAt, EventTime, Namespace, Offset};
 use hexcast::runtime::NamespaceIx;
@@ -45,6 +45,21 @@ impl Patient {
             }
         };
         tokio::time::timeout(PATIENCE, reached).await.unwrap();
+    }
+
+    /// Passes the time second by second, as it is looked at, until a subscription is ended; says why.
+    async fn until_over(&self, subscription: &mut Subscription) -> ClientError {
+        let told = async {
+            let mut end = std::pin::pin!(subscription.next());
+            loop {
+                tokio::select! {
+                    biased;
+                    end = &mut end => break end.unwrap_err(),
+                    () = tokio::task::yield_now() => self.hand.pass(1_000),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.unwrap()
     }
 
     async fn devices(&self, devices: std::ops::Range<u64>) {
@@ -194,19 +209,8 @@ async fn who_acknowledges_nothing_is_cut_off_and_told_why_and_may_resume() {
     busy.done_below(Offset(10)).await.unwrap();
     patient.cursor_reaches("both", 10).await;
     patient.cursor_reaches("partner", 3).await;
-    // Second by second, as it is looked at, until it is over: it is due at some look, whenever the
-    // server first saw that something waits.
-    let told = async {
-        let mut end = std::pin::pin!(silent.next());
-        loop {
-            tokio::select! {
-                biased;
-                end = &mut end => break end.unwrap_err(),
-                () = tokio::task::yield_now() => patient.hand.pass(1_000),
-            }
-        }
-    };
-    let told = tokio::time::timeout(PATIENCE, told).await.unwrap();
+    // It is due at some look, whenever the server first saw that something waits.
+    let told = patient.until_over(&mut silent).await;
     assert_eq!(code_of(&told), Some(ErrorCode::Lagging), "{told}");
     assert!(told.to_string().contains("nothing was acknowledged for 5000 ms"), "{told}");
     assert!(told.is_transient());
@@ -308,17 +312,7 @@ async fn too_many_matches_that_wait_end_it() {
     take(&mut matches, 10).await;
     patient.publish("b", "actual").await;
     take(&mut matches, 10).await;
-    let told = async {
-        let mut end = std::pin::pin!(matches.next());
-        loop {
-            tokio::select! {
-                biased;
-                end = &mut end => break end.unwrap_err(),
-                () = tokio::task::yield_now() => patient.hand.pass(1_000),
-            }
-        }
-    };
-    let told = tokio::time::timeout(PATIENCE, told).await.unwrap();
+    let told = patient.until_over(&mut matches).await;
     assert_eq!(code_of(&told), Some(ErrorCode::Lagging));
     assert!(told.to_string().contains("20 matches wait"), "{told}");
     assert_eq!(patient.cut_offs().matches, 1);

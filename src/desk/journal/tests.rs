@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::desk::tests::bare;
 use crate::domain::{
     AlertContent, AlertDraft, Area, CancelReason, Namespace, Offset, Policy, Shape, StageSpec, Status,
     Uncertainty,
@@ -154,22 +155,9 @@ fn what_a_later_version_may_write_is_refused_by_name() {
     assert!(said(4, &bytes(no_name)).contains("namespace name"));
     // A length that would have gigabytes allocated.
     assert!(said(3, &bytes("01 0300000000000000 ffffffffffffff7f")).contains("cannot be read"));
-    let impossible = AlertDraft { area: Some(Err(crate::domain::PositionError::Latitude(91.0))), ..bare() };
+    let impossible =
+        AlertDraft { area: Some(Err(crate::domain::PositionError::Latitude(91.0))), ..bare("a") };
     assert_eq!(decided(Action::Publish(Box::new(impossible))).encode(), Err(RecordError::Unwritable(1)));
-}
-
-fn bare() -> AlertDraft {
-    AlertDraft {
-        id: "a".into(),
-        status: None,
-        sent: None,
-        lost_at: None,
-        expires: None,
-        area: None,
-        policy: None,
-        uncertainty: None,
-        content: AlertContent::new(),
-    }
 }
 
 #[test]

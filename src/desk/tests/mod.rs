@@ -28,7 +28,7 @@ fn circle(radius_km: Option<f64>) -> Area {
 }
 
 /// A draft that gives nothing.
-fn bare(id: &str) -> AlertDraft {
+pub(in crate::desk) fn bare(id: &str) -> AlertDraft {
     AlertDraft {
         id: id.into(),
         status: None,
