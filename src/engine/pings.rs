@@ -10,6 +10,8 @@
 //! on integers, see `geo::SameCell`), and was told of everything over it. All others take the
 //! long way, which is the rule; the short one is a special case of it.
 
+use std::ops::Range;
+
 use super::cells::{AccuracyClass, BucketIx};
 use super::index::{Hash, RowNo};
 use super::memory::prefetch;
@@ -104,6 +106,16 @@ enum Stay {
     Unknown,
 }
 
+/// Does something for each ping of a group; of a small table a group is one ping, and this is no loop.
+#[inline(always)]
+fn each<const FAR: bool>(group: Range<usize>, mut act: impl FnMut(usize)) {
+    if FAR {
+        group.for_each(act);
+    } else if !group.is_empty() {
+        act(group.start);
+    }
+}
+
 impl Partition {
     /// Applies a batch, ping by ping in its order; stages due before a ping's time come first.
     pub fn pings(
@@ -152,34 +164,32 @@ impl Partition {
             // translation cache misses, an instruction that asks for memory waits for the page's
             // address, and only those that follow closely wait at the same time.
             let coming = step..rows.len().min(step + group);
-            for n in coming.clone() {
+            each::<FAR>(coming.clone(), |n| {
                 staging.hashes[n % RING] = self.devices.index.hash(rows[n].device.get());
-            }
-            for n in coming {
-                self.devices.index.prefetch(staging.hashes[n % RING]);
-            }
+            });
+            each::<FAR>(coming, |n| self.devices.index.prefetch(staging.hashes[n % RING]));
             // The group that is so many pings before its turn.
             let ahead = |pings: usize| match step.checked_sub(index_ahead - pings) {
                 Some(first) => first..rows.len().min(first + group),
                 None => 0..0,
             };
-            for n in ahead(rows_ahead) {
+            each::<FAR>(ahead(rows_ahead), |n| {
                 staging.guesses[n % RING] = self.devices.index.guess(staging.hashes[n % RING]);
-            }
-            for n in ahead(rows_ahead) {
+            });
+            each::<FAR>(ahead(rows_ahead), |n| {
                 let guess = staging.guesses[n % RING];
-                self.devices.rows.prefetch(guess);
                 self.devices.rows.prefetch_owner(guess);
-            }
-            for n in ahead(HOT_AHEAD) {
+                self.devices.rows.prefetch(guess);
+            });
+            each::<FAR>(ahead(HOT_AHEAD), |n| {
                 if let Some(ix) = self.devices.rows.owner(PageNo::of(staging.guesses[n % RING])) {
                     prefetch(&self.devices.cells.hot, ix.0 as usize);
                     if staging.movers >= MANY_MOVERS {
                         prefetch(&self.devices.cells.ends, ix.0 as usize);
                     }
                 }
-            }
-            for n in ahead(0) {
+            });
+            each::<FAR>(ahead(0), |n| {
                 if n.is_multiple_of(BLOCK) {
                     // A mean over some 128 pings; the first block's counts for nothing yet.
                     staging.movers = staging.movers - staging.movers / 4 + (2 * movers).min(64);
@@ -202,13 +212,13 @@ impl Partition {
                     match self.stay::<SAVES>(staging.guesses[n % RING], ping, at_ms) {
                         Stay::Quiet => {
                             counts.accepted += 1;
-                            continue;
+                            return;
                         }
                         Stay::Asks(ix) => {
                             counts.accepted += 1;
                             let at = EventTime(at_ms);
                             self.enter(ix, staging.guesses[n % RING], at, time.key(n, at), out);
-                            continue;
+                            return;
                         }
                         Stay::Unknown => {}
                     }
@@ -216,7 +226,7 @@ impl Partition {
                 movers += 1;
                 let (hash, key) = (staging.hashes[n % RING], staging.keys[n % RING]);
                 self.long_way(hash, key, &time, n, ping, &mut counts, out);
-            }
+            });
         }
         self.staging = staging;
         self.forget_some(rows.len());
