@@ -38,6 +38,13 @@ pub(crate) fn cpu_seconds(pid: u32) -> Option<f64> {
     Some((ticks(14)? + ticks(15)?) / TICKS_PER_SECOND)
 }
 
+/// Seconds of processor time of this thread; where that cannot be told, of the wall's clock.
+pub(crate) fn thread_seconds() -> f64 {
+    let ns = fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let ns: Option<f64> = ns.and_then(|text| text.split(' ').next()?.parse().ok());
+    ns.map_or_else(|| now().0 as f64 / 1e3, |ns| ns / 1e9)
+}
+
 /// The machine in a line: processor, cores, memory, kernel.
 pub(crate) fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
