@@ -162,13 +162,14 @@ async fn play(settings: &Settings, place: &Place, engine: Option<&Engine>) -> an
         watch.stop().await?;
     }
     let own = std::process::id();
-    let cpu = || (pid.and_then(machine::cpu_seconds), machine::cpu_seconds(own));
+    let cpu = || [pid.and_then(machine::cpu_seconds), machine::cpu_seconds(own), machine::busy_seconds()];
     let cpu_before = cpu();
     let until = Until::Time(Duration::from_secs(settings.seconds.into()));
     let watch = Watch::start("run", &counters, Some(settings.seconds.into()), pid);
     let sending = operator::send(&operators, namespace, crowds, pace, until, &counters);
     let ((sent, _), raised) = tokio::try_join!(sending, schedule.play(&mut control))?;
-    let cpu_after = cpu();
+    let mut used = cpu().into_iter().zip(cpu_before).map(|(after, before)| Some(after? - before?));
+    let mut used = || used.next().flatten();
     let series = watch.stop().await?;
 
     let received = reading.finish(&partner, namespace).await?;
@@ -186,8 +187,9 @@ async fn play(settings: &Settings, place: &Place, engine: Option<&Engine>) -> an
         series,
         rss_bytes: pid.and_then(machine::rss_bytes),
         bytes_per_device: growth.map(|growth| growth / f64::from(settings.devices)),
-        cpu_seconds: cpu_after.0.zip(cpu_before.0).map(|(after, before)| after - before),
-        own_cpu_seconds: cpu_after.1.zip(cpu_before.1).map(|(after, before)| after - before),
+        cpu_seconds: used(),
+        own_cpu_seconds: used(),
+        busy_seconds: used(),
         sessions: place.sessions(),
     };
     for client in operators.into_iter().filter_map(Arc::into_inner).chain([partner, others, authority]) {
@@ -224,6 +226,8 @@ struct Measured {
     bytes_per_device: Option<f64>,
     cpu_seconds: Option<f64>,
     own_cpu_seconds: Option<f64>,
+    /// Of all processors of this machine, by anybody.
+    busy_seconds: Option<f64>,
     sessions: u32,
 }
 
@@ -242,6 +246,7 @@ impl Measured {
             waiting: generator.waiting,
             own_cores: self.own_cpu_seconds.map(|cpu| cpu / seconds),
             engine_cores: self.cpu_seconds.map(|cpu| cpu / seconds),
+            busy_cores: self.busy_seconds.map(|busy| busy / seconds),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         };
         Report {

@@ -1,8 +1,8 @@
 //! Who held the run back: the load generator judges itself before anybody judges the server.
 //!
 //! An open loop that kept its schedule was held back by nobody. Otherwise, and as fast as
-//! acknowledgements allow, something was: the processors that generator and server share, the generator
-//! itself (its sessions made and encoded pings nearly all the time, while the server would have taken
+//! acknowledgements allow, something was: the processors that generator and server share (with others, it
+//! may be), the generator itself (its sessions made and encoded pings nearly all the time, while the server would have taken
 //! more), or the server (sessions waited for it). Only in the last case a figure says what the server can do.
 
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub(crate) enum Bottleneck {
     None,
     Server,
     Generator,
-    /// Both run here and use all processors.
+    /// Both run here, and all processors are in use.
     Processors,
 }
 
@@ -45,6 +45,8 @@ pub(crate) struct Known {
     pub(crate) own_cores: Option<f64>,
     /// Processors that the engine used, where it runs here.
     pub(crate) engine_cores: Option<f64>,
+    /// Processors of this machine in use by anybody, on average.
+    pub(crate) busy_cores: Option<f64>,
     /// Processors of this machine.
     pub(crate) cores: usize,
 }
@@ -75,13 +77,14 @@ impl Known {
         let cores = self.cores as f64;
         let own = self.own_cores.unwrap_or_default();
         let (bottleneck, says) = match self.engine_cores {
-            Some(engine) if own + engine >= CORES_BUSY * cores => (
-                Bottleneck::Processors,
-                format!(
-                    "generator ({own:.2}) and server ({engine:.2}) share the {cores} processors of this machine, which \
-                     were all busy; with the generator elsewhere the server would take more"
-                ),
-            ),
+            Some(engine) if self.busy_cores.unwrap_or_default().max(own + engine) >= CORES_BUSY * cores => {
+                let others = (self.busy_cores.unwrap_or_default() - own - engine).max(0.0);
+                let says = format!(
+                    "the {cores} processors of this machine were all busy: generator {own:.2}, server {engine:.2}, \
+                     others {others:.2}; with the generator elsewhere the server would take more"
+                );
+                (Bottleneck::Processors, says)
+            }
             _ if self.busiest >= SESSION_BUSY => (
                 Bottleneck::Generator,
                 format!(
@@ -121,6 +124,7 @@ mod tests {
             waiting: 0.05,
             own_cores: Some(0.3),
             engine_cores: Some(0.2),
+            busy_cores: Some(0.6),
             cores: 4,
         };
         let max = Known { open_loop: false, waiting: 0.7, ..kept };
@@ -140,7 +144,12 @@ mod tests {
             (
                 Known { own_cores: Some(2.0), engine_cores: Some(1.7), ..max },
                 Bottleneck::Processors,
-                "share the 4 processors",
+                "the 4 processors of this machine were all busy: generator 2.00, server 1.70, others 0.00",
+            ),
+            (
+                Known { engine_cores: Some(0.7), busy_cores: Some(3.7), ..max },
+                Bottleneck::Processors,
+                "generator 0.30, server 0.70, others 2.70",
             ),
             (
                 Known { own_cores: Some(3.9), engine_cores: None, ..max },

@@ -4,7 +4,7 @@
 //! by what their devices do, then each kind has a loop of its own. The points are those of
 //! [`Country::at`].
 
-use super::{Country, DRIVES_M, DRIVING, Point, Turn, WALKING, WALKS_M, mix};
+use super::{Country, Point, Turn, mix};
 
 /// Turns that are sorted together: few enough to stay in the first-level cache.
 const BLOCK: usize = 512;
@@ -46,8 +46,8 @@ impl Country {
                 first,
             };
             of(0).each(&mut found, |own, ms| self.still(own, ms));
-            of(1).each(&mut found, |own, ms| self.to_and_fro(own, ms, WALKING, WALKS_M));
-            of(2).each(&mut found, |own, ms| self.to_and_fro(own, ms, DRIVING, DRIVES_M));
+            of(1).each(&mut found, |own, ms| self.to_and_fro(own, ms, &self.walks));
+            of(2).each(&mut found, |own, ms| self.to_and_fro(own, ms, &self.drives));
             of(3).each(&mut found, |own, ms| self.by_rail(own, ms));
             of(4).each(&mut found, |own, ms| self.anywhere(own, ms));
         }

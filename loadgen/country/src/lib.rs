@@ -18,7 +18,7 @@ mod towers;
 mod turns;
 
 pub use block::Block;
-use tables::{Place, Tables};
+use tables::{Lines, Tables};
 pub use towers::Towers;
 pub use turns::{Gaps, Turn, Turns};
 
@@ -117,6 +117,8 @@ pub struct Country {
     /// Below the first of 65,536: still; then: walks, drives, goes by train; the rest is anywhere.
     kinds: [u64; 4],
     tables: Tables,
+    walks: Lines,
+    drives: Lines,
 }
 
 impl Country {
@@ -144,7 +146,8 @@ impl Country {
             sum += share;
             part(sum)
         });
-        Self { seed: mix(seed), kinds, tables }
+        let (walks, drives) = (Lines::new(WALKING, WALKS_M), Lines::new(DRIVING, DRIVES_M));
+        Self { seed: mix(seed), kinds, tables, walks, drives }
     }
 
     /// The cities, the largest first.
@@ -175,8 +178,8 @@ impl Country {
         let own = mix(i ^ self.seed);
         match self.kind(own) {
             0 => self.still(own, ms),
-            1 => self.to_and_fro(own, ms, WALKING, WALKS_M),
-            2 => self.to_and_fro(own, ms, DRIVING, DRIVES_M),
+            1 => self.to_and_fro(own, ms, &self.walks),
+            2 => self.to_and_fro(own, ms, &self.drives),
             3 => self.by_rail(own, ms),
             _ => self.anywhere(own, ms),
         }
@@ -198,14 +201,10 @@ impl Country {
 
     /// Up and down a line, from anywhere on it.
     #[inline]
-    fn to_and_fro(&self, own: u64, ms: u64, speed: f64, line_m: (f64, f64)) -> Point {
+    fn to_and_fro(&self, own: u64, ms: u64, lines: &Lines) -> Point {
         let (place, home) = self.tables.home(own);
         let draw = mix(own);
-        let turn_m = line_m.0 + line_m.1 * unit((draw >> 16) as u16);
-        let turns = unit((draw >> 32) as u16) + speed * 1e-3 * ms as f64 / (2.0 * turn_m);
-        let away_m = (turn_m * there_and_back(turns)) as f32;
-        let (north, east) = self.tables.way(draw >> 48);
-        place.moved(home, away_m * north, away_m * east)
+        place.moved(home, lines.along(draw, ms), self.tables.way(draw >> 48))
     }
 
     #[inline]

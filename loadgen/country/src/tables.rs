@@ -12,6 +12,8 @@ const CITIES_CSV: &str = include_str!("../../../examples/data/cities_cn.csv");
 const PICKS: usize = 1 << 16;
 /// Ways from a centre: a power of two, few enough to stay in the second-level cache.
 const OFFSETS: usize = 1 << 14;
+/// Lengths of lines: a power of two.
+const LINES: usize = 1 << 9;
 /// Directions: a power of two.
 const WAYS: usize = 1 << 11;
 /// How far villages lie from a city, m.
@@ -19,7 +21,7 @@ const VILLAGES_WITHIN_M: f64 = 120_000.0;
 /// 1e-7 degrees of latitude in a metre (a degree is 111,320 m, near enough to move a device).
 const E7_PER_METRE: f64 = 1e7 / 111_320.0;
 
-/// Reaches are counted in so many parts: whole numbers cost half of what floating ones do.
+/// Reaches and directions are counted in so many parts: whole numbers cost half of what floating ones do.
 const PARTS: f64 = 65_536.0;
 /// How far GPS wanders, both ways, m.
 const WANDERS_M: f64 = 10.0;
@@ -34,8 +36,8 @@ pub(crate) struct Place {
     reach_e7: (i32, i32),
     /// How far GPS wanders from one end to the other, 1e-7 degree east.
     wanders_east_e7: i32,
-    /// 1e-7 degrees of longitude in a metre.
-    east_e7: f32,
+    /// Degrees of longitude that are as long as one of latitude, in parts.
+    stretch: i32,
 }
 
 impl Place {
@@ -46,7 +48,7 @@ impl Place {
             lon_e7: (city.lon * 1e7) as i32,
             reach_e7: ((reach_m * E7_PER_METRE) as i32, (reach_m * east_e7) as i32),
             wanders_east_e7: (2.0 * WANDERS_M * east_e7) as i32,
-            east_e7: east_e7 as f32,
+            stretch: (PARTS * east_e7 / E7_PER_METRE) as i32,
         }
     }
 
@@ -54,16 +56,17 @@ impl Place {
     #[inline]
     pub(crate) fn metres_between(&self, from: Point, to: Point) -> f64 {
         let north = f64::from(to.lat_e7 - from.lat_e7) / E7_PER_METRE;
-        let east = f64::from(to.lon_e7 - from.lon_e7) / f64::from(self.east_e7);
+        let east = f64::from(to.lon_e7 - from.lon_e7) * PARTS / (E7_PER_METRE * f64::from(self.stretch));
         (north * north + east * east).sqrt()
     }
 
-    /// The point so many metres from one near here.
+    /// The point so far from one near here, 1e-7 degree of latitude, in a direction.
     #[inline]
-    pub(crate) fn moved(&self, from: Point, north_m: f32, east_m: f32) -> Point {
+    pub(crate) fn moved(&self, from: Point, away_e7: i32, way: (i32, i32)) -> Point {
+        let east_e7 = parts(away_e7, way.1);
         Point {
-            lat_e7: from.lat_e7 + (north_m * E7_PER_METRE as f32) as i32,
-            lon_e7: from.lon_e7 + (east_m * self.east_e7) as i32,
+            lat_e7: from.lat_e7 + parts(away_e7, way.0),
+            lon_e7: from.lon_e7 + parts(east_e7, self.stretch),
         }
     }
 
@@ -84,6 +87,51 @@ fn part_of(whole: i32, chance: u64) -> i32 {
     ((i64::from(whole) * i64::from(chance as i16)) >> 16) as i32
 }
 
+/// So many parts of a whole.
+#[inline]
+fn parts(whole: i32, parts: i32) -> i32 {
+    ((i64::from(whole) * i64::from(parts)) >> 16) as i32
+}
+
+/// Lines to go up and down on at one speed.
+#[derive(Clone)]
+pub(crate) struct Lines {
+    lines: Box<[Line; LINES]>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Line {
+    /// How much of the way there and back is gone in a millisecond; 2^64 is all.
+    rate: u64,
+    /// From end to end, 1e-7 degree of latitude.
+    length_e7: i32,
+}
+
+impl Lines {
+    /// Lines of evenly spread lengths, gone at so many metres a second.
+    pub(crate) fn new(speed: f64, (least_m, spread_m): (f64, f64)) -> Self {
+        let mut lines = Box::new([Line::default(); LINES]);
+        for (k, line) in lines.iter_mut().enumerate() {
+            let length_m = least_m + spread_m * (k as f64 + 0.5) / LINES as f64;
+            line.rate = (speed * 1e-3 / (2.0 * length_m) * 2.0_f64.powi(64)) as u64;
+            line.length_e7 = (length_m * E7_PER_METRE) as i32;
+        }
+        Self { lines }
+    }
+
+    /// How far along the line of a draw one is that began anywhere on it, 1e-7 degree of latitude.
+    #[inline]
+    pub(crate) fn along(&self, draw: u64, ms: u64) -> i32 {
+        let line = &self.lines[draw as usize % LINES];
+        // Whole ways there and back fall out of the word.
+        let gone = (draw << 32).wrapping_add(line.rate.wrapping_mul(ms));
+        // 0 to 2^31 on the way there, and down again on the way back.
+        let there = (gone >> 32) as u32 as i32;
+        let there = there ^ (there >> 31);
+        ((i64::from(line.length_e7) * i64::from(there)) >> 31) as i32
+    }
+}
+
 #[derive(Clone)]
 pub(crate) struct Tables {
     pub(crate) cities: Vec<City>,
@@ -94,7 +142,8 @@ pub(crate) struct Tables {
     city_picks: usize,
     /// North and east in parts of a reach: first of cities, then of villages.
     offsets: Box<[(i32, i32); 2 * OFFSETS]>,
-    ways: Vec<(f32, f32)>,
+    /// North and east in parts.
+    ways: Box<[(i32, i32); WAYS]>,
 }
 
 impl Tables {
@@ -122,10 +171,11 @@ impl Tables {
             *thinning = offset(k, -(1.0 - share(k)).ln());
             *even = offset(k, share(k).sqrt());
         }
-        let ways = (0..WAYS)
-            .map(|k| TAU * k as f64 / WAYS as f64)
-            .map(|way| (way.cos() as f32, way.sin() as f32))
-            .collect();
+        let mut ways = Box::new([(0, 0); WAYS]);
+        for (k, way) in ways.iter_mut().enumerate() {
+            let angle = TAU * k as f64 / WAYS as f64;
+            *way = ((PARTS * angle.cos()) as i32, (PARTS * angle.sin()) as i32);
+        }
         Self { cities, places, picks, city_picks, offsets, ways }
     }
 
@@ -139,17 +189,16 @@ impl Tables {
         // Off the table's grid by up to a hundredth of the reach.
         const GRID: i32 = (0.02 * PARTS) as i32;
         let (north, east) = (north + part_of(GRID, own >> 32), east + part_of(GRID, own >> 48));
-        let away = |whole: i32, parts: i32| ((i64::from(whole) * i64::from(parts)) >> 16) as i32;
         let point = Point {
-            lat_e7: place.lat_e7 + away(place.reach_e7.0, north),
-            lon_e7: place.lon_e7 + away(place.reach_e7.1, east),
+            lat_e7: place.lat_e7 + parts(place.reach_e7.0, north),
+            lon_e7: place.lon_e7 + parts(place.reach_e7.1, east),
         };
         (place, point)
     }
 
-    /// A direction: north and east, of length 1.
+    /// A direction: north and east, in parts.
     #[inline]
-    pub(crate) fn way(&self, draw: u64) -> (f32, f32) {
+    pub(crate) fn way(&self, draw: u64) -> (i32, i32) {
         self.ways[draw as usize % WAYS]
     }
 }

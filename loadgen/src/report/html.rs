@@ -9,6 +9,8 @@ use super::{Report, grouped};
 /// Stages that have a bar each; of more, each stage has one over all alerts.
 const BARS_MAX: usize = 24;
 
+const MIB: f64 = (1 << 20) as f64;
+
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1b2430; --dim: #5b6675; --paper: #ffffff; --card: #f5f7f9;
   --grid: #dde2e8; --a: #0b62c4; --b: #c2490c; --c: #167a3c }
@@ -18,7 +20,7 @@ body { margin: 2rem auto; max-width: 56rem; padding: 0 1rem; background: var(--p
   font: 15px/1.5 system-ui, sans-serif }
 h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
 .dim { color: var(--dim) } .big { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.2rem 0 }
-.big div { background: var(--card); border-radius: .5rem; padding: .6rem 1rem; flex: 1 1 10rem }
+.big div { background: var(--card); border-radius: .5rem; padding: .6rem 1rem; flex: 1 1 8rem }
 .big b { display: block; font-size: 1.3rem; font-variant-numeric: tabular-nums }
 .says { border-left: .3rem solid var(--c); background: var(--card); padding: .6rem 1rem; border-radius: .3rem }
 .says.warn { border-color: var(--b) }
@@ -89,8 +91,8 @@ impl Report {
     fn figures(&self, page: &mut String) {
         let mut big = vec![
             (format!("{} /s", many(self.pings_per_second)), "pings acknowledged"),
-            (milliseconds(self.ack_ms.p50), "to the acknowledgement, median"),
-            (milliseconds(self.ack_ms.p99), "99th percentile"),
+            (milliseconds(self.ack_ms.p50), "acknowledged, median"),
+            (milliseconds(self.ack_ms.p99), "acknowledged, 99th percentile"),
         ];
         let lasts =
             self.alerts.iter().flat_map(|alert| &alert.stages).filter_map(|stage| stage.last_match_ms);
@@ -135,7 +137,7 @@ impl Report {
             &[series("matches a second", "c", over_time(&|sample| Some(sample.matches_per_second)))],
             many,
         ));
-        let memory = over_time(&|sample| sample.rss_bytes.map(|bytes| bytes as f64));
+        let memory = over_time(&|sample| sample.rss_bytes.map(|bytes| bytes as f64 / MIB));
         if !memory.is_empty() {
             page.push_str(&lines(
                 "The engine's memory",

@@ -19,7 +19,10 @@ pub(super) fn of_error(text: &str, file: &str, error: &toml::de::Error) -> anyho
     let Some(span) = error.span() else { return anyhow::anyhow!("{file}: {says}") };
     let (table, _) = DeTable::parse_recoverable(text);
     let mut path = Vec::new();
-    path_to(table.get_ref(), span.start, &mut path);
+    // What the whole text lacks is no key's fault.
+    if span.start > 0 || span.end < text.trim_end().len() {
+        path_to(table.get_ref(), span.start, &mut path);
+    }
     told(text, file, &path, span.start, &says)
 }
 
