@@ -18,7 +18,7 @@ mod towers;
 mod turns;
 
 pub use block::Block;
-use tables::{Lines, Tables};
+use tables::{Lines, Tables, gone_of, rate};
 pub use towers::Towers;
 pub use turns::{Gaps, Turn, Turns};
 
@@ -32,6 +32,8 @@ const DRIVING: f64 = 15.0;
 const DRIVES_M: (f64, f64) = (10_000.0, 140_000.0);
 /// Metres a second of a train.
 const RAIL: f64 = 70.0;
+/// The shortest line of a train, 1e-7 degree of latitude: a kilometre.
+const RAIL_E7_MIN: f32 = 90_000.0;
 
 /// A city.
 #[derive(Clone, Debug, PartialEq)]
@@ -212,30 +214,15 @@ impl Country {
         let draw = mix(own);
         let ((place, home), (_, end)) = (self.tables.home(own), self.tables.home(mix(draw)));
         // Two homes at one place are a short line, not none.
-        let way_m = place.metres_between(home, end).max(1_000.0);
-        let gone = there_and_back(unit((draw >> 32) as u16) + RAIL * 1e-3 * ms as f64 / (2.0 * way_m));
-        let between = |from: i32, to: i32| from + (f64::from(to - from) * gone) as i32;
-        Point { lat_e7: between(home.lat_e7, end.lat_e7), lon_e7: between(home.lon_e7, end.lon_e7) }
+        let rate = ((rate(RAIL) as f32) / place.between_e7(home, end).max(RAIL_E7_MIN)) as u64;
+        let gone = |from: i32, to: i32| from + gone_of(to - from, draw, rate, ms);
+        Point { lat_e7: gone(home.lat_e7, end.lat_e7), lon_e7: gone(home.lon_e7, end.lon_e7) }
     }
 
     #[inline]
     fn anywhere(&self, own: u64, ms: u64) -> Point {
         self.tables.home(mix(own ^ ms)).1
     }
-}
-
-/// How far along, 0 to 1, after so many times there and back.
-#[inline]
-fn there_and_back(turns: f64) -> f64 {
-    // Turns are never negative, and the conversion is one instruction where `floor` is a call.
-    let into = turns - turns as i64 as f64;
-    1.0 - (2.0 * into - 1.0).abs()
-}
-
-/// In [0, 1).
-#[inline]
-fn unit(bits: u16) -> f64 {
-    f64::from(bits) * (1.0 / 65_536.0)
 }
 
 /// The 64-bit finalizer of SplitMix64 (Steele, Lea and Flood, 2014): a bijection.

@@ -36,8 +36,9 @@ pub(crate) struct Place {
     reach_e7: (i32, i32),
     /// How far GPS wanders from one end to the other, 1e-7 degree east.
     wanders_east_e7: i32,
-    /// Degrees of longitude that are as long as one of latitude, in parts.
+    /// Degrees of longitude that are as long as one of latitude, in parts; and the inverse.
     stretch: i32,
+    shrink: f32,
 }
 
 impl Place {
@@ -49,14 +50,15 @@ impl Place {
             reach_e7: ((reach_m * E7_PER_METRE) as i32, (reach_m * east_e7) as i32),
             wanders_east_e7: (2.0 * WANDERS_M * east_e7) as i32,
             stretch: (PARTS * east_e7 / E7_PER_METRE) as i32,
+            shrink: (E7_PER_METRE / east_e7) as f32,
         }
     }
 
-    /// Metres from one point to another near here, on the flat.
+    /// From one point to another, on the flat of here, 1e-7 degree of latitude.
     #[inline]
-    pub(crate) fn metres_between(&self, from: Point, to: Point) -> f64 {
-        let north = f64::from(to.lat_e7 - from.lat_e7) / E7_PER_METRE;
-        let east = f64::from(to.lon_e7 - from.lon_e7) * PARTS / (E7_PER_METRE * f64::from(self.stretch));
+    pub(crate) fn between_e7(&self, from: Point, to: Point) -> f32 {
+        let north = (to.lat_e7 - from.lat_e7) as f32;
+        let east = (to.lon_e7 - from.lon_e7) as f32 * self.shrink;
         (north * north + east * east).sqrt()
     }
 
@@ -113,7 +115,7 @@ impl Lines {
         let mut lines = Box::new([Line::default(); LINES]);
         for (k, line) in lines.iter_mut().enumerate() {
             let length_m = least_m + spread_m * (k as f64 + 0.5) / LINES as f64;
-            line.rate = (speed * 1e-3 / (2.0 * length_m) * 2.0_f64.powi(64)) as u64;
+            line.rate = (rate(speed) / (length_m * E7_PER_METRE)) as u64;
             line.length_e7 = (length_m * E7_PER_METRE) as i32;
         }
         Self { lines }
@@ -123,13 +125,25 @@ impl Lines {
     #[inline]
     pub(crate) fn along(&self, draw: u64, ms: u64) -> i32 {
         let line = &self.lines[draw as usize % LINES];
-        // Whole ways there and back fall out of the word.
-        let gone = (draw << 32).wrapping_add(line.rate.wrapping_mul(ms));
-        // 0 to 2^31 on the way there, and down again on the way back.
-        let there = (gone >> 32) as u32 as i32;
-        let there = there ^ (there >> 31);
-        ((i64::from(line.length_e7) * i64::from(there)) >> 31) as i32
+        gone_of(line.length_e7, draw, line.rate, ms)
     }
+}
+
+/// How much of a way there and back of one 1e-7 degree of latitude is gone in a millisecond at so many
+/// metres a second; 2^64 is all.
+pub(crate) const fn rate(speed: f64) -> f64 {
+    speed * 1e-3 * E7_PER_METRE / 2.0 * (u64::MAX as f64)
+}
+
+/// How much of a whole is gone after so long, to its end and back at a rate, from anywhere on it.
+#[inline]
+pub(crate) fn gone_of(whole: i32, chance: u64, rate: u64, ms: u64) -> i32 {
+    // Whole ways there and back fall out of the word.
+    let gone = (chance << 32).wrapping_add(rate.wrapping_mul(ms));
+    // 0 to 2^31 on the way there, and down again on the way back.
+    let there = (gone >> 32) as u32 as i32;
+    let there = there ^ (there >> 31);
+    ((i64::from(whole) * i64::from(there)) >> 31) as i32
 }
 
 #[derive(Clone)]
@@ -185,7 +199,7 @@ impl Tables {
         let pick = own as usize % PICKS;
         let place = &self.places[usize::from(self.picks[pick])];
         let villages = if pick < self.city_picks { 0 } else { OFFSETS };
-        let (north, east) = self.offsets[villages | (own >> 16) as usize % OFFSETS];
+        let (north, east) = self.offsets[villages | ((own >> 16) as usize % OFFSETS)];
         // Off the table's grid by up to a hundredth of the reach.
         const GRID: i32 = (0.02 * PARTS) as i32;
         let (north, east) = (north + part_of(GRID, own >> 32), east + part_of(GRID, own >> 48));

@@ -4,7 +4,9 @@
 use super::{Point, mix};
 
 /// Side of a tower's square, 1e-7 degree.
-const SQUARE_E7: i32 = 100_000;
+const SQUARE_E7: u32 = 100_000;
+/// Where longitudes begin, 1e-7 degree; latitudes are counted from there too.
+const WEST_E7: i32 = -1_800_000_000;
 /// Reaches to draw from: a power of two.
 const REACHES: usize = 1 << 12;
 
@@ -25,10 +27,11 @@ impl Towers {
     /// The tower that hears a device there: where it stands, and its reach in metres.
     #[inline]
     pub fn heard(&self, device: Point) -> (Point, u32) {
-        let square = |e7: i32| e7.div_euclid(SQUARE_E7);
+        // Counted from the south-west corner of all maps: nothing is negative, and one division is enough.
+        let square = |e7: i32| e7.wrapping_sub(WEST_E7) as u32 / SQUARE_E7;
         let (north, east) = (square(device.lat_e7), square(device.lon_e7));
-        let drawn = mix(u64::from(north as u32) << 32 | u64::from(east as u32));
-        let centre = |square: i32| square * SQUARE_E7 + SQUARE_E7 / 2;
+        let drawn = mix((u64::from(north) << 32) | u64::from(east));
+        let centre = |square: u32| (square * SQUARE_E7 + SQUARE_E7 / 2).wrapping_add_signed(WEST_E7) as i32;
         (Point { lat_e7: centre(north), lon_e7: centre(east) }, self.reaches_m[drawn as usize % REACHES])
     }
 }

@@ -14,8 +14,9 @@ const ROW: f64 = 24.0;
 /// Room for a bar's name, and for its figures.
 const NAMES: f64 = 236.0;
 const FIGURES: f64 = 176.0;
-/// Values on an axis, about.
+/// Values on an axis, about; seconds need less room.
 const TICKS: f64 = 4.0;
+const SECONDS: f64 = 10.0;
 
 /// A line of a chart: its name, the class of its colour, its points.
 pub(super) struct Series<'a> {
@@ -36,7 +37,8 @@ impl Along<'_> {
     pub(super) fn seconds(most: f64) -> Self {
         let most = most.max(1.0);
         // The last round value may lie beyond the end.
-        let ticks = ticks(most).into_iter().filter(|s| *s <= most).map(|s| (s, format!("{s}"))).collect();
+        let ticks = ticks(most, SECONDS).into_iter().filter(|s| *s <= 1.02 * most);
+        let ticks = ticks.map(|s| (s, format!("{s}"))).collect();
         Along { name: "seconds", most, ticks }
     }
 }
@@ -45,7 +47,7 @@ impl Along<'_> {
 pub(super) fn lines(title: &str, along: &Along<'_>, all: &[Series<'_>], says: fn(f64) -> String) -> String {
     let values = all.iter().flat_map(|series| &series.points).map(|(_, y)| *y);
     let highest = values.filter(|y| y.is_finite()).fold(0.0, f64::max);
-    let up = ticks(if highest > 0.0 { highest } else { 1.0 });
+    let up = ticks(if highest > 0.0 { highest } else { 1.0 }, TICKS);
     let top = up.last().copied().unwrap_or(1.0).max(highest);
     let [left, right, above, below] = MARGIN;
     let x = |value: f64| left + (WIDTH - left - right) * (value / along.most).clamp(0.0, 1.0);
@@ -108,7 +110,7 @@ pub(super) struct Bar {
 /// Bars of times, ms, from a common zero.
 pub(super) fn bars(title: &str, all: &[Bar]) -> String {
     let most = all.iter().map(|bar| bar.to).fold(0.0, f64::max);
-    let along = ticks(if most > 0.0 { most } else { 1.0 });
+    let along = ticks(if most > 0.0 { most } else { 1.0 }, TICKS);
     let most = along.last().copied().unwrap_or(1.0).max(most);
     let height = ROW * all.len() as f64 + 40.0;
     let x = |ms: f64| NAMES + (WIDTH - NAMES - FIGURES) * ms / most;
@@ -152,13 +154,13 @@ fn figure(title: &str, names: &str, svg: &str) -> String {
     format!("<figure><figcaption>{} {names}</figcaption>{svg}</figure>\n", escape(title))
 }
 
-/// Round values from zero up to about `most`.
-fn ticks(most: f64) -> Vec<f64> {
-    let rough = most / TICKS;
+/// About so many round values from zero up to `most` or a little more.
+fn ticks(most: f64, count: f64) -> Vec<f64> {
+    let rough = most / count;
     let power = 10.0_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|nice| nice * power).find(|step| *step >= rough);
     let step = step.unwrap_or(most);
-    let count = (most / step).ceil().clamp(1.0, 10.0) as u32;
+    let count = (most / step).ceil().clamp(1.0, 20.0) as u32;
     // Multiplied, not added up: 0.1 thrice is 0.30000000000000004.
     (0..=count).map(|n| (f64::from(n) * step * 1e9).round() / 1e9).collect()
 }
@@ -197,7 +199,7 @@ mod tests {
         for (most, last, count) in
             [(1.0, 1.0, 3), (0.37, 0.4, 5), (10.4, 15.0, 4), (12_345_678.0, 15e6, 4), (3.0, 3.0, 4)]
         {
-            let ticks = ticks(most);
+            let ticks = ticks(most, TICKS);
             assert_eq!((ticks.last(), ticks.len()), (Some(&last), count), "{ticks:?}");
         }
         assert_eq!([many(12_500_000.0), many(2_000.0), many(7.0)], ["12.5 M", "2 k", "7"]);

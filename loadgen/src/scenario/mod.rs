@@ -335,6 +335,7 @@ mod tests {
             assert_eq!(error.lines().count(), 1, "{error}");
         }
         for (more, says) in [
+            ("[[alerts]]\ncity = 'Wuhan'", "f, line 5, alerts[0]: missing field `at`"),
             (
                 "[[alerts]]\nat = 1.0\ncity = 'Wuhan'\nradii_km = [1]",
                 "f, line 6, alerts[0].at: 1 is no share of the run: use 0 to below 1",

@@ -19,8 +19,8 @@ pub(super) fn of_error(text: &str, file: &str, error: &toml::de::Error) -> anyho
     let Some(span) = error.span() else { return anyhow::anyhow!("{file}: {says}") };
     let (table, _) = DeTable::parse_recoverable(text);
     let mut path = Vec::new();
-    // What the whole text lacks is no key's fault.
-    if span.start > 0 || span.end < text.trim_end().len() {
+    // What the whole text lacks is told at its begin, and is not the first key's fault.
+    if span.start > 0 || !says.starts_with("missing field") {
         path_to(table.get_ref(), span.start, &mut path);
     }
     told(text, file, &path, span.start, &says)
