@@ -93,11 +93,11 @@ impl Known {
                     percent(self.busiest)
                 ),
             ),
-            None if own >= CORES_BUSY * cores => (
+            None if self.busy_cores.unwrap_or(own) >= CORES_BUSY * cores => (
                 Bottleneck::Generator,
                 format!(
-                    "the generator was the bottleneck, not the server: it used {own:.2} of {cores} processors; use \
-                     more machines"
+                    "the generator was the bottleneck, not the server: the {cores} processors of its machine were all \
+                     busy, {own:.2} of them with it; use more machines"
                 ),
             ),
             _ => (
@@ -152,9 +152,9 @@ mod tests {
                 "generator 0.30, server 0.70, others 2.70",
             ),
             (
-                Known { own_cores: Some(3.9), engine_cores: None, ..max },
+                Known { own_cores: Some(3.5), busy_cores: Some(3.9), engine_cores: None, ..max },
                 Bottleneck::Generator,
-                "3.90 of 4 processors",
+                "all busy, 3.50 of them with it",
             ),
         ] {
             let verdict = known.verdict();
