@@ -29,6 +29,11 @@ mod judge;
 mod story;
 
 use std::path::Path;
+use std::time::SystemTime;
+
+use hexcast::client::{BatchBuilder, KeepPolicy, Source};
+use hexcast::domain::{DeviceId, EventTime, Ping, Position};
+use serde_json::Value;
 
 use harness::{Running, repository, run_ok, serve};
 
@@ -90,4 +95,58 @@ fn a_damaged_snapshot_gives_way_to_the_one_before() {
             std::fs::write(&file, bytes).unwrap();
         }
     }
+}
+
+/// Without ping logs, a batch is safe once a snapshot holds it, and then no crash loses it; what is not safe is sent
+/// again by the source, and so is not lost either.
+#[test]
+fn what_a_source_was_told_is_safe_is_there_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    harness::write(dir, "config.toml", "snapshot_every = '1s'\n");
+    let pki = dir.join("hexcast-data/pki");
+    let batch = |first: u64| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+        let mut builder = BatchBuilder::new(100);
+        for device in first..first + 50 {
+            let position = Position::from_e7(312_304_000, 1_214_737_000).unwrap();
+            let (device, at) = (DeviceId(device), EventTime(now as i64));
+            assert!(builder.push(Ping { device, at, position, accuracy_m: 0 }).is_none());
+        }
+        builder.take().unwrap()
+    };
+    let known = |to: &[String]| {
+        let alert = repository("examples/alert.json");
+        let preview: Value =
+            serde_json::from_str(&client(dir, to, &["alert", "preview", &alert]).out).unwrap();
+        preview["namespaces"][0]["devices"][0].as_u64().unwrap_or_else(|| panic!("{preview}"))
+    };
+    let threads = tokio::runtime::Runtime::new().unwrap();
+    let (server, to) = serve(dir, &["--config", "config.toml"]);
+    let at = |to: &[String]| to[1].parse().unwrap();
+    let mut source = Source::new(at(&to), &pki, "operator", "default", "restarts", KeepPolicy::default());
+    threads.block_on(async {
+        source.send(batch(1)).await.unwrap();
+        source.safe().await.unwrap();
+        assert_eq!(source.state().kept, 0);
+        source.send(batch(1_001)).await.unwrap();
+        source.applied().await.unwrap();
+    });
+    server.signal("KILL");
+    server.wait_exit("the server's end");
+
+    let (server, to) = serve(dir, &["--config", "config.toml"]);
+    let safe = known(&to);
+    assert!([50, 100].contains(&safe), "{safe} devices: a safe one was lost");
+    source.set_server(at(&to));
+    threads.block_on(source.applied()).unwrap();
+    assert_eq!(known(&to), 100, "what was sent again is there");
+    // A source that keeps nothing asks where to go on.
+    let stream = threads.block_on(async {
+        let client = hexcast::client::Client::connect(at(&to), &pki, "operator").await.unwrap();
+        client.ingest_from("default", "restarts", 0).await.unwrap()
+    });
+    assert!((2..=3).contains(&stream.next()), "the next is {}", stream.next());
+    server.signal("TERM");
+    server.wait_exit("the server's end");
 }
