@@ -22,6 +22,12 @@ pub(super) fn of_error(text: &str, file: &str, error: &toml::de::Error) -> anyho
     // What the whole text lacks is told at its begin, and is not the first key's fault.
     if span.start > 0 || !says.starts_with("missing field") {
         path_to(table.get_ref(), span.start, &mut path);
+        // A text that cannot be read as a table has at least lines.
+        let line = text.get(..span.start).map_or(0, |before| before.matches('\n').count());
+        let key = text.lines().nth(line).and_then(|line| line.split_once('='));
+        if let (true, Some((key, _))) = (path.is_empty(), key) {
+            path.push(Step::Key(key.trim().into()));
+        }
     }
     told(text, file, &path, span.start, &says)
 }
