@@ -237,6 +237,14 @@ impl MatchLog {
         }
     }
 
+    /// Whether an append would wait: for who has no thread that could.
+    #[cfg(test)]
+    pub(crate) fn must_wait(&self) -> bool {
+        let held = self.lock();
+        let full = held.bytes > self.bounds.bytes && self.kept.get().is_some();
+        full && held.sealed.front().is_some_and(|oldest| oldest.next > self.shown())
+    }
+
     fn tell_end(&self, end: Offset) {
         // Another thread may have told a later end meanwhile.
         self.end.send_if_modified(|told| {

@@ -100,7 +100,8 @@ impl StoredJournal {
         Ok(())
     }
 
-    fn put(&mut self, kind: u8, payload: &[u8]) -> Result<(), StoreError> {
+    /// Takes a record into the group that the next [`flush`](Self::flush) makes durable.
+    pub(crate) fn put(&mut self, kind: u8, payload: &[u8]) -> Result<(), StoreError> {
         if !self.log.fits(payload.len()) {
             self.flush()?;
         }
@@ -110,7 +111,8 @@ impl StoredJournal {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), StoreError> {
+    /// Makes durable and final what was put.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
         let before = self.log.bytes();
         self.log.seal()?;
         let rolled = (self.had_spare && !self.log.has_spare()) || self.log.bytes() > before;
@@ -119,6 +121,28 @@ impl StoredJournal {
         self.appended = 0;
         self.had_spare = self.log.prepare()?;
         Ok(())
+    }
+
+    /// Reserves the spare segment where there is none; a full disk is no error.
+    pub(crate) fn reserve(&mut self) -> Result<(), StoreError> {
+        self.had_spare = self.log.prepare()?;
+        Ok(())
+    }
+
+    /// What is visible of it.
+    #[cfg(test)]
+    pub(crate) fn reader(&self) -> LogReader {
+        self.log.reader()
+    }
+
+    /// Writes the journal anew where the disk has room for it beside this one. Nothing is put and not flushed.
+    pub(crate) fn compact_to(&mut self, view: &JournalView) -> Result<(), StoredError> {
+        // The two logs stand side by side, each with what it reserves.
+        let needed = self.log.bytes() + 2 * self.options.segment_bytes;
+        if !self.log.has_spare() || self.disk.free_bytes()? < needed {
+            return Ok(());
+        }
+        self.successor(view)
     }
 
     fn successor(&mut self, view: &JournalView) -> Result<(), StoredError> {
@@ -221,7 +245,11 @@ impl JournalFile for StoredJournal {
         self.log.bytes()
     }
 
+    fn make_room(&mut self) -> Result<(), String> {
+        self.reserve().map_err(|why| why.to_string())
+    }
+
     fn compact(&mut self, view: &JournalView) -> Result<(), String> {
-        self.successor(view).map_err(|why| why.to_string())
+        self.compact_to(view).map_err(|why| why.to_string())
     }
 }

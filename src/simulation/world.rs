@@ -11,6 +11,9 @@ use super::disk::{Files, MATCHES};
 use super::keeper::Snap;
 use super::model::{Desk, Found};
 use super::server::{Batch, Server, Setup, plain};
+use crate::delivery::{LagLimits, Patience};
+use crate::domain::{CursorAt, Offset};
+use crate::runtime::NamespaceIx;
 use crate::store::StoreError;
 use crate::store::faulty::FaultyDisk;
 
@@ -72,6 +75,9 @@ pub(super) struct Partner {
     pub(super) next: u64,
     /// What the server sent it next, for this connection.
     pub(super) sent: u64,
+    /// What it has acknowledged on this connection, as the server knows.
+    pub(super) acknowledged: u64,
+    pub(super) patience: Option<Patience>,
     pub(super) saw: BTreeMap<u64, Found>,
     /// It acknowledged what it had not received.
     pub(super) skipped: bool,
@@ -121,7 +127,8 @@ pub(super) struct World {
     pub(super) serial: u64,
     /// Cursors that were durable, by partner.
     pub(super) durable_cursors: Vec<u64>,
-    pub(super) synced_cursors: Vec<u64>,
+    /// What the server took of each partner's acknowledgements last, and when by its clock.
+    pub(super) acked: Vec<Option<(u64, i64)>>,
     /// What a partner may have seen ends here, by namespace.
     pub(super) shown: Vec<u64>,
     pub(super) ids: u32,
@@ -161,6 +168,8 @@ impl World {
             connection: None,
             next: 0,
             sent: 0,
+            acknowledged: 0,
+            patience: None,
             saw: BTreeMap::new(),
             skipped: false,
         };
@@ -171,10 +180,15 @@ impl World {
             .map(|ns| partner(&mut dice, ns))
             .collect();
         let (partitions, slice) = (1 + dice.below(3) as u32, dice.pick(&[17, 24, 90, 10_000]));
-        let setup = Setup::new(partitions, max_ages, MINUTE, slice, sources.len(), partners.len());
+        let lag = LagLimits {
+            matches: dice.pick(&[30, 100, 10_000]),
+            age_ms: dice.pick(&[HOUR, 3 * HOUR, 24 * HOUR]) as u64,
+            silent_ms: dice.pick(&[5 * MINUTE, 30 * MINUTE]) as u64,
+        };
+        let setup = Setup::new(partitions, max_ages, MINUTE, slice, sources.len(), lag);
         let time = START + dice.range(0, HOUR);
         let disk = FaultyDisk::new(seed);
-        let files = Files::open(&disk, namespaces).unwrap();
+        let (files, _) = Files::open(&disk, namespaces, dice.next()).unwrap();
         let server = Server::new(&setup, time, files);
         Self {
             trace: Trace::new(told),
@@ -198,7 +212,7 @@ impl World {
             sources,
             authorities: (0..1 + dice.below(2)).map(|_| Authority::default()).collect(),
             durable_cursors: vec![0; partners.len()],
-            synced_cursors: vec![0; partners.len()],
+            acked: vec![None; partners.len()],
             shown: vec![0; namespaces],
             partners,
             serial: 0,
@@ -271,6 +285,7 @@ impl World {
             94..=95 => self.network_fault(),
             96 if self.dice.one_in(2) => self.disk_fault(),
             96 => self.clock_fault(),
+            97 if self.dice.one_in(3) => self.compact_journal(),
             97 => self.keeper_steps(),
             _ => {
                 if self.dice.one_in(2) {
@@ -295,6 +310,7 @@ impl World {
             _ => self.dice.range(0, 2_000),
         };
         self.time += ms;
+        self.server.hand.pass(ms as u64);
         self.set_clock();
     }
 
@@ -327,6 +343,10 @@ impl World {
     /// One turn of a partition's thread.
     pub(super) fn turn(&mut self, nth: usize) -> bool {
         let now = self.server.now();
+        if self.server.sink.late() > 0 {
+            self.hit(S::PartitionsWait);
+            return false;
+        }
         let shard = &mut self.server.shards[nth];
         let busy = shard.driver.has_work();
         if busy && !shard.urgent.is_empty() {
@@ -368,7 +388,6 @@ impl World {
 
     fn pings(&mut self, nth: usize, session: u64, batch: &Rc<Batch>, now: i64) {
         use super::model::Fate;
-        use crate::runtime::NamespaceIx;
         let (base, rows, own) = self.server.rows(nth, batch);
         let shard = &mut self.server.shards[nth];
         let counts = shard.driver.pings(NamespaceIx(batch.ns as u16), base, &rows, &[]);
@@ -422,7 +441,7 @@ impl World {
         }
         let mut results = Vec::new();
         for (ns, (found, rules)) in shard.found.iter_mut().zip(&mut shard.rules).enumerate() {
-            let clock = shard.driver.state_of(crate::runtime::NamespaceIx(ns as u16)).map(|(at, _)| at.0);
+            let clock = shard.driver.state_of(NamespaceIx(ns as u16)).map(|(at, _)| at.0);
             if clock != Some(rules.clock) {
                 results.push((Err(format!("its clock is {clock:?}, {} by the rules", rules.clock)), false));
             }
@@ -511,12 +530,39 @@ impl World {
 
     /// What the journal holds becomes durable; then partitions are told, and authorities.
     pub(super) fn sync_journal(&mut self) {
-        let seals = !self.faults || !self.dice.one_in(3);
-        if let Err(error) = self.write_journal(seals) {
+        if let Err(error) = self.write_journal() {
+            if error.is_full() {
+                self.wrong(format!("what was admitted meets a full disk: {error}"));
+            }
             self.store_error(error);
             return;
         }
         self.tell_durable();
+    }
+
+    /// The journal is written anew, where nothing waits.
+    fn compact_journal(&mut self) {
+        if self.server.files.journal_waits() {
+            return;
+        }
+        let view = self.server.desk.view(self.server.files.written_cursors());
+        let before = crate::desk::JournalFile::bytes(&self.server.files.journal);
+        if self.faults && self.dice.one_in(4) {
+            self.disk.set_fuse(Some(self.dice.below(40) as u64));
+        }
+        let done = self.server.files.compact(&view);
+        self.trace.note("compacted", &[i64::from(done.is_ok()), before as i64]);
+        match done {
+            Ok(()) => self.hit(S::Compacted),
+            Err(error) => {
+                if error.is_full() {
+                    self.wrong(format!("compaction meets a full disk: {error}"));
+                } else if self.disk.is_dead() {
+                    self.hit(S::CrashInCompaction);
+                }
+                self.store_error(error);
+            }
+        }
     }
 
     /// Tells partitions and authorities what is durable.
@@ -558,25 +604,20 @@ impl World {
         }
     }
 
-    fn write_journal(&mut self, seals: bool) -> Result<(), StoreError> {
-        use crate::desk::Record;
-        use crate::domain::{CursorAt, EventTime, Offset};
-        let at = EventTime(self.server.now());
-        for nth in std::mem::take(&mut self.server.moved) {
-            let namespace = self.setup.runtime.namespaces[self.partners[nth].ns].name.clone();
-            let partner = format!("partner-{nth}").into();
-            let offset = Offset(self.server.cursors[nth]);
-            let record = Record::Cursor(CursorAt { namespace, partner, offset, at });
-            let (kind, payload) = record.encode().unwrap();
-            self.server.files.append_journal(kind, &payload)?;
-        }
-        let journal = &mut self.server.files.journal;
-        journal.sync()?;
-        self.synced_cursors.clone_from(&self.server.cursors);
-        journal.prepare()?;
-        if seals {
-            journal.seal()?;
-            self.durable_cursors.clone_from(&self.synced_cursors);
+    fn write_journal(&mut self) -> Result<(), StoreError> {
+        let moved = std::mem::take(&mut *self.server.sink.moved.lock().unwrap());
+        let all: Vec<CursorAt> = moved.values().cloned().collect();
+        if self.server.files.commit(all)? {
+            for cursor in moved.values() {
+                let nth = partner_no(&cursor.partner);
+                self.durable_cursors[nth] = self.durable_cursors[nth].max(cursor.offset.0);
+            }
+        } else if !moved.is_empty() {
+            self.seen.hit(S::CursorsWait);
+            let mut held = self.server.sink.moved.lock().unwrap();
+            for (partner, cursor) in moved {
+                held.entry(partner).or_insert(cursor);
+            }
         }
         Ok(())
     }
@@ -589,24 +630,30 @@ impl World {
     }
 
     fn write_log(&mut self, ns: usize) -> Result<(), StoreError> {
-        use crate::domain::Offset;
-        use crate::runtime::NamespaceIx;
         let sink = std::sync::Arc::clone(&self.server.sink);
         let log = sink.delivery.log(NamespaceIx(ns as u16));
         let stored = &mut self.server.files.logs[ns];
-        while let Ok(Some(chunk)) = log.read(Offset(stored.next())) {
+        while let Some(chunk) = log.unkept(Offset(stored.next())) {
             if !stored.fits(chunk.frame.len()) {
                 stored.sync()?;
             }
             stored.append(MATCHES, chunk.first.0, chunk.next.0, &[&chunk.frame])?;
         }
         stored.sync()?;
+        log.show(Offset(stored.visible()));
         stored.prepare()?;
         if !self.faults || !self.dice.one_in(3) {
             stored.seal()?;
         }
         let visible = stored.visible();
+        log.show(Offset(visible));
+        sink.append_late();
         self.trace.note("log synced", &[ns as i64, visible as i64]);
         Ok(())
     }
+}
+
+/// Which partner has this name.
+pub(super) fn partner_no(name: &str) -> usize {
+    name.strip_prefix("partner-").and_then(|nth| nth.parse().ok()).unwrap_or_default()
 }
