@@ -60,6 +60,34 @@ pub(crate) enum Defect {
     StaleTaken,
     /// Who is told by a ping is not noted.
     ToldNotNoted,
+    /// An index that grows loses an entry of each block.
+    GrowthLosesEntry,
+    /// Who is forgotten is forgotten for good, notified or not.
+    ForgetsNotified,
+    /// Who was forgotten keeps a row when nobody will tell it anything.
+    DepartedStay,
+    /// Devices that are dealt to other partitions stand at the latest clock, not at the first.
+    LatestClockDealt,
+    /// A preview counts devices that are not known any more.
+    PreviewCountsForgotten,
+    /// A journal that is written anew has no cursors.
+    CompactionForgetsCursors,
+    /// A journal that is written anew has its first records only.
+    CompactionLosesAction,
+    /// The old journal is removed before the new one has its name.
+    OldJournalGoesFirst,
+    /// The old journal is removed before the new one's name lasts.
+    RenameNotSynced,
+    /// A journal is written anew on a disk without room for it.
+    CompactsFullDisk,
+    /// Cursors are written on a full disk.
+    CursorsFillDisk,
+    /// Retention does not look at cursors.
+    CursorsNotKept,
+    /// A partner that owes nothing is cut off for what the server has not sent.
+    WhoOwesNothingIsCutOff,
+    /// Memory drops matches that are not kept yet.
+    UnkeptGo,
 }
 
 #[cfg(test)]
@@ -118,5 +146,19 @@ impl Defect {
         Self::MovesUnjudged,
         Self::StaleTaken,
         Self::ToldNotNoted,
+        Self::GrowthLosesEntry,
+        Self::ForgetsNotified,
+        Self::DepartedStay,
+        Self::LatestClockDealt,
+        Self::PreviewCountsForgotten,
+        Self::CompactionForgetsCursors,
+        Self::CompactionLosesAction,
+        Self::OldJournalGoesFirst,
+        Self::RenameNotSynced,
+        Self::CompactsFullDisk,
+        Self::CursorsFillDisk,
+        Self::CursorsNotKept,
+        Self::WhoOwesNothingIsCutOff,
+        Self::UnkeptGo,
     ];
 }

@@ -202,7 +202,8 @@ impl MatchLog {
                 held.open.restart(next);
             }
         }
-        let may_go = if self.kept.get().is_some() { self.shown() } else { Offset(u64::MAX) };
+        let kept = self.kept.get().is_some() && !planted::on(Defect::UnkeptGo);
+        let may_go = if kept { self.shown() } else { Offset(u64::MAX) };
         while held.bytes > self.bounds.bytes
             && held.sealed.front().is_some_and(|oldest| oldest.next <= may_go)
             && let Some(gone) = held.sealed.pop_front()

@@ -11,6 +11,7 @@ use super::Policies;
 use super::journal::{JournalView, RecordError, RecoverError, Recovered, Recovery, compacted};
 use super::live::{JournalFile, Room};
 use crate::limits::{JOURNAL_READ_BYTES, JOURNAL_SEGMENT_BYTES};
+use crate::planted::{self, Defect};
 use crate::store::{Disk, LogOptions, LogReader, OpenReport, SegmentedLog, StoreError};
 
 /// Why the journal could not be opened or written anew.
@@ -139,7 +140,8 @@ impl StoredJournal {
     pub(crate) fn compact_to(&mut self, view: &JournalView) -> Result<(), StoredError> {
         // The two logs stand side by side, each with what it reserves.
         let needed = self.log.bytes() + 2 * self.options.segment_bytes;
-        if !self.log.has_spare() || self.disk.free_bytes()? < needed {
+        let full = !self.log.has_spare() || self.disk.free_bytes()? < needed;
+        if full && !planted::on(Defect::CompactsFullDisk) {
             return Ok(());
         }
         self.successor(view)
@@ -163,8 +165,13 @@ impl StoredJournal {
         log.seal()?;
         drop(log);
         let path_of = |name: &str| format!("{}/{name}", self.folder);
+        if planted::on(Defect::OldJournalGoesFirst) {
+            remove(&*self.disk, &self.folder, &old)?;
+        }
         self.disk.rename(&path, &path_of(&generation.to_string()))?;
-        self.disk.sync_folder(&self.folder)?;
+        if !planted::on(Defect::RenameNotSynced) {
+            self.disk.sync_folder(&self.folder)?;
+        }
         let (log, _) = open_log(&self.disk, &path_of(&generation.to_string()), self.options, generation)?;
         (self.log, self.generation) = (log, generation);
         self.opened()?;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::acts::{self, Act, Growth, HOUR};
+use super::bounds::UNAPPLIED;
 use super::dice::Situation as S;
 use super::disk::MATCHES;
 use super::model::Seen;
@@ -18,9 +19,6 @@ use crate::domain::{EventTime, Offset, Uncertainty};
 use crate::runtime::NamespaceIx;
 use crate::store::StoreError;
 use crate::wire::{Header, MatchColumns};
-
-/// Batches of a source that the server takes before it stops reading.
-const UNAPPLIED: usize = 4;
 
 impl World {
     pub(super) fn source_step(&mut self) {
@@ -35,11 +33,15 @@ impl World {
     }
 
     fn make_batch(&mut self, nth: usize) {
-        let count = 1 + self.dice.below(10);
+        let count = 1 + self.dice.below(if self.crowd { 60 } else { 10 });
         let now = self.time + self.sources[nth].clock_off;
         let mut pings = Vec::new();
         let base = now - self.dice.pick(&[0, 0, 0, 3_000, 20_000]);
         for i in 0..count {
+            // Now and then one that nobody has seen.
+            if self.sources[nth].devices.clone().count() < 200 && self.dice.one_in(12) {
+                self.sources[nth].devices.end += 1;
+            }
             let source = &mut self.sources[nth];
             let device = source.devices.start
                 + self.dice.below((source.devices.end - source.devices.start) as usize) as u64;

@@ -18,7 +18,7 @@ use crate::store::{Manifest, StoreError};
 use crate::wire::{Header, MatchColumns};
 
 /// An action that is decided again, and what the rules make of it.
-type Again = (NumberedTold, Rc<Order>);
+pub(super) type Again = (NumberedTold, Rc<Order>);
 
 impl World {
     pub(super) fn crash(&mut self) {
@@ -83,6 +83,11 @@ impl World {
         }
         if self.server.shards.iter().any(|shard| shard.driver.has_work()) {
             self.hit(S::CrashMidScan);
+        }
+        let namespaces = self.history.len();
+        let grows = |shard: &Shard| (0..namespaces).any(|ns| shard.machine(ns).is_growing());
+        if self.server.shards.iter().any(grows) {
+            self.hit(S::Growth);
         }
         if !self.server.waiting.is_empty() {
             self.hit(S::CrashUnconfirmed);
@@ -166,6 +171,9 @@ impl World {
             self.expect(kept);
         }
         // Nothing keeps the clock from having been set back meanwhile.
+        if self.faults && self.dice.one_in(5) {
+            self.setup.runtime.partitions = 1 + self.dice.below(4) as u32;
+        }
         let mut server = Server::new(&self.setup, self.time + self.off, files);
         let Some(all) = self.recover_desk(&server, &recovered)? else { return Ok(()) };
         server.desk = recovered.desk;
@@ -186,12 +194,18 @@ impl World {
                 self.server.ledgers[source] = Ledger::restarted(mark.batch);
             }
         }
+        let files = manifest.iter().flat_map(|manifest| &manifest.files);
+        let partitions = files.map(|file| file.partition + 1).max().unwrap_or(self.setup.runtime.partitions);
+        self.server.set_shards(&self.setup, partitions);
         for nth in 0..self.server.shards.len() {
             let of_rules = snap.as_ref().and_then(|snap| snap[nth].clone());
             self.recover_partition(nth, manifest.as_ref(), of_rules, &all)?;
             if self.error.is_some() {
                 return Ok(());
             }
+        }
+        if partitions != self.setup.runtime.partitions {
+            self.deal(&all);
         }
         Ok(())
     }
@@ -311,9 +325,7 @@ impl World {
         for (ns, rules) in rules.iter_mut().enumerate() {
             self.drop_logged(ns, rules);
         }
-        let found = vec![Vec::new(); namespaces];
-        let (urgent, data) = Default::default();
-        self.server.shards[nth] = Shard { driver, urgent, data, rules, found };
+        self.server.shards[nth] = Shard::of(driver, rules);
         self.collect(nth);
         Ok(())
     }

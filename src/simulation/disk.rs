@@ -15,7 +15,7 @@ use crate::store::{Disk, LogOptions, LogReader, RecordBytes, SegmentedLog, Snaps
 
 pub(super) const MATCHES: u8 = 1;
 /// Length of the journal's segments, bytes: half of one takes two groups.
-const JOURNAL_SEGMENT: u64 = 96 << 10;
+pub(super) const JOURNAL_SEGMENT: u64 = 96 << 10;
 
 /// The open files of a process.
 pub(super) struct Files {

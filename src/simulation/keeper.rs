@@ -106,6 +106,9 @@ impl World {
         if shard.rules.iter().any(|rules| rules.next_stage_at().is_some_and(|due| due <= rules.clock)) {
             self.seen.hit(S::StagePending);
         }
+        if (0..self.history.len()).any(|ns| shard.machine(ns).is_growing()) {
+            self.seen.hit(S::GrowthSaved);
+        }
         let orders = shard.driver.orders();
         keeper.snap[nth] = Some((orders, Rc::new(shard.rules.clone())));
         for (ns, config) in self.setup.runtime.namespaces.iter().enumerate() {

@@ -14,8 +14,10 @@
 
 mod actors;
 mod acts;
+mod bounds;
 mod checks;
 mod crash;
+mod deal;
 mod dice;
 mod disk;
 mod keeper;
@@ -44,6 +46,7 @@ struct Ran {
 }
 
 fn run(seed: u64, told: bool) -> Ran {
+    crate::engine::seams::small_tables(true);
     let mut world = World::new(seed, told);
     let start = world.time;
     let result = catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {

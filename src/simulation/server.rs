@@ -15,6 +15,7 @@ use crate::desk::{DeskCore, DeskError, Pending, Receipt};
 use crate::domain::{
     CursorAt, DeviceId, EventTime, Match, MaxAge, Namespace, Offset, Ping, PingRow, Position, partition_of,
 };
+use crate::engine::Partition;
 use crate::runtime::{
     AlertInfo, Clock, ClockMode, Driver, MatchSink, NamespaceConfig, NamespaceIx, Output, RuntimeConfig, Told,
 };
@@ -150,6 +151,21 @@ pub(super) struct Shard {
     /// By namespace.
     pub(super) rules: Vec<Rules>,
     pub(super) found: Vec<Vec<Found>>,
+    /// Whose row a row was when it was last looked at, by namespace.
+    pub(super) rows: BTreeMap<(usize, u32), u64>,
+}
+
+impl Shard {
+    pub(super) fn of(driver: Driver, rules: Vec<Rules>) -> Self {
+        let found = vec![Vec::new(); rules.len()];
+        let (urgent, data, rows) = Default::default();
+        Self { driver, urgent, data, rules, found, rows }
+    }
+
+    /// The machine of a namespace.
+    pub(super) fn machine(&self, ns: usize) -> &Partition {
+        self.driver.machine(NamespaceIx(ns as u16))
+    }
 }
 
 /// An answer that waits for the journal.
@@ -278,20 +294,8 @@ impl Server {
             held.show(Offset(log.visible()));
         }
         let clock = Arc::new(SimClock::new(raw));
-        let shard = |nth: u32| {
-            let (sink, clock) = (Arc::clone(&sink), Arc::clone(&clock));
-            let mut driver = Driver::new(&setup.runtime, sink, clock, u64::from(nth));
-            driver.set_slice(setup.slice);
-            Shard {
-                driver,
-                urgent: VecDeque::new(),
-                data: VecDeque::new(),
-                rules: setup.max_ages.iter().map(|age| Rules::new(*age)).collect(),
-                found: vec![Vec::new(); setup.max_ages.len()],
-            }
-        };
-        Self {
-            shards: (0..setup.runtime.partitions).map(shard).collect(),
+        let mut server = Self {
+            shards: Vec::new(),
             sink,
             clock,
             files,
@@ -303,7 +307,21 @@ impl Server {
             sessions: BTreeMap::new(),
             hand,
             keeper: None,
-        }
+        };
+        server.set_shards(setup, setup.runtime.partitions);
+        server
+    }
+
+    /// So many empty partitions.
+    pub(super) fn set_shards(&mut self, setup: &Setup, partitions: u32) {
+        let shard = |nth: u32| {
+            let (sink, clock) = (Arc::clone(&self.sink), Arc::clone(&self.clock));
+            let mut driver = Driver::new(&setup.runtime, sink, clock, u64::from(nth));
+            driver.set_slice(setup.slice);
+            let rules = setup.max_ages.iter().map(|age| Rules::new(*age)).collect();
+            Shard::of(driver, rules)
+        };
+        self.shards = (0..partitions).map(shard).collect();
     }
 
     pub(super) fn partition(&self, device: u64) -> usize {

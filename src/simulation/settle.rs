@@ -30,6 +30,7 @@ impl World {
             }
         }
         self.all_arrived();
+        self.tables_are_tidy();
         self.hit(S::EndReached);
     }
 

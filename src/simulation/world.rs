@@ -9,10 +9,11 @@ use super::checks::{History, same};
 use super::dice::{Dice, Seen, Situation as S, Trace};
 use super::disk::{Files, MATCHES};
 use super::keeper::Snap;
-use super::model::{Desk, Found};
+use super::model::{Desk, Found, Kind, Part};
 use super::server::{Batch, Server, Setup, plain};
 use crate::delivery::{LagLimits, Patience};
-use crate::domain::{CursorAt, Offset};
+use crate::domain::{CursorAt, DeviceId, DirectiveKind, Offset, PartSpec, Uncertainty};
+use crate::geo::PreparedArea;
 use crate::runtime::NamespaceIx;
 use crate::store::StoreError;
 use crate::store::faulty::FaultyDisk;
@@ -93,6 +94,9 @@ pub(super) struct Accepted {
     pub(super) confirmed: bool,
 }
 
+/// An area as partitions have it, and by the rules.
+pub(super) type Area = (PartSpec<PreparedArea>, Uncertainty, Part);
+
 pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) trace: Trace,
@@ -132,6 +136,10 @@ pub(super) struct World {
     /// What a partner may have seen ends here, by namespace.
     pub(super) shown: Vec<u64>,
     pub(super) ids: u32,
+    /// Many devices, and more happens.
+    pub(super) crowd: bool,
+    /// The newest area that partitions were told of.
+    pub(super) area: Option<Area>,
     /// The newest time that pings of a device were accepted and safe.
     pub(super) error: Option<String>,
 }
@@ -140,14 +148,15 @@ impl World {
     pub(super) fn new(seed: u64, told: bool) -> Self {
         let mut dice = Dice::new(seed);
         let namespaces = 1 + dice.below(2);
-        let ages = [Some(24 * HOUR), Some(HOUR), Some(20 * MINUTE), None];
+        let ages = [Some(24 * HOUR), Some(HOUR), Some(20 * MINUTE), None, Some(60 * 24 * HOUR)];
+        let crowd = dice.one_in(10);
         let max_ages: Vec<_> = (0..namespaces).map(|_| dice.pick(&ages)).collect();
         let mut sources = Vec::new();
         for ns in 0..namespaces {
-            let mut first = 1;
-            for _ in 0..1 + dice.below(2) {
-                let devices = first..first + 2 + dice.below(12) as u64;
-                first = devices.end;
+            for nth in 0..1 + dice.below(2) as u64 {
+                // Others of its own come later.
+                let first = 1 + 1_000 * nth;
+                let devices = first..first + 2 + dice.below(if crowd { 80 } else { 12 }) as u64;
                 let clock_off = if dice.one_in(6) { dice.range(-MINUTE, 2 * MINUTE) } else { 0 };
                 sources.push(Source {
                     ns,
@@ -217,6 +226,8 @@ impl World {
             partners,
             serial: 0,
             ids: 4 + dice.below(9) as u32,
+            crowd,
+            area: None,
             error: None,
             setup,
             dice,
@@ -247,9 +258,10 @@ impl World {
 
     /// Runs to the end; what is wrong, if anything is.
     pub(super) fn run(&mut self) -> Result<(), String> {
-        let steps = self.dice.range(40, 240);
+        let steps = if self.crowd { self.dice.range(150, 500) } else { self.dice.range(40, 240) };
         for _ in 0..steps {
             self.step();
+            self.bounded();
             if let Some(error) = self.error.take() {
                 return Err(error);
             }
@@ -286,6 +298,7 @@ impl World {
             96 if self.dice.one_in(2) => self.disk_fault(),
             96 => self.clock_fault(),
             97 if self.dice.one_in(3) => self.compact_journal(),
+            97 if self.dice.one_in(3) => self.preview(),
             97 => self.keeper_steps(),
             _ => {
                 if self.dice.one_in(2) {
@@ -300,6 +313,10 @@ impl World {
             0 => self.dice.range(MINUTE, 15 * MINUTE),
             1 => self.dice.range(15 * MINUTE, 2 * HOUR),
             2 if self.dice.one_in(6) => self.dice.range(20 * HOUR, 30 * HOUR),
+            2 if self.dice.one_in(20) => {
+                self.hit(S::WeeksPass);
+                self.dice.range(25 * 24 * HOUR, 70 * 24 * HOUR)
+            }
             // To the very moment of a stage.
             3..=6 => {
                 let next = self.server.shards[0].rules[0].next_stage_at();
@@ -359,6 +376,11 @@ impl World {
             self.collect(nth);
             return true;
         }
+        if !busy && self.dice.one_in(20) {
+            // Nothing came for a while.
+            self.seen.hit(S::Idle);
+            shard.driver.idle();
+        }
         // Now and then a stage falls due just after the thread has looked at the clock.
         if !busy && (!self.faults || !self.dice.one_in(4)) {
             let due = shard.rules.iter().filter_map(|rules| rules.next_stage_at()).min();
@@ -393,7 +415,7 @@ impl World {
         let counts = shard.driver.pings(NamespaceIx(batch.ns as u16), base, &rows, &[]);
         let rules = &mut shard.rules[batch.ns];
         rules.batch(now);
-        let mut future = 0;
+        let (mut future, devices) = (0, own.iter().map(|(device, _)| *device).collect::<Vec<_>>());
         for (device, seen) in own {
             if rules.devices.get(&device).is_some_and(|old| !rules.knows(old.at)) {
                 self.seen.hit(S::Forgotten);
@@ -410,9 +432,49 @@ impl World {
         if counts.rejected_total() != future || counts.total() != rows.len() as u64 {
             self.wrong(format!("{counts:?} of {} pings, {future} of them in the future", rows.len()));
         }
+        self.note_rows(nth, batch.ns, &devices);
         self.trace.note("pings", &[nth as i64, batch.source as i64, batch.no as i64, now]);
         self.collect(nth);
         self.server.ledgers[batch.source].part_applied(session, batch.no);
+    }
+
+    /// A preview of an area is counted, by slices, while nothing else happens.
+    fn preview(&mut self) {
+        let nth = self.dice.below(self.server.shards.len());
+        let shard = &mut self.server.shards[nth];
+        let Some((part, mode, by_rules)) = self.area.clone().filter(|_| !shard.driver.has_work()) else {
+            return;
+        };
+        let answer = shard.driver.ask_preview(part, mode);
+        let counts = loop {
+            match answer.try_recv() {
+                Ok(counts) => break counts,
+                Err(_) if shard.driver.work_a_slice() => {}
+                Err(_) => return self.wrong("a preview has no answer"),
+            }
+        };
+        let due = shard.rules.iter().map(|rules| rules.preview(&by_rules, mode)).collect::<Vec<_>>();
+        if counts != due {
+            self.wrong(format!("a preview counts {counts:?}, {due:?} by the rules"));
+        }
+        if due.iter().flatten().any(|count| *count > 0) {
+            self.hit(S::Preview);
+        }
+    }
+
+    /// Whether rows of those who were forgotten are others' now.
+    fn note_rows(&mut self, nth: usize, ns: usize, devices: &[u64]) {
+        let shard = &mut self.server.shards[nth];
+        for device in devices {
+            let Some(row) = shard.machine(ns).row_of(DeviceId(*device)) else { continue };
+            let rules = &shard.rules[ns];
+            let hears = |old: u64| {
+                rules.hears(old) && rules.devices.get(&old).is_none_or(|seen| !rules.knows(seen.at))
+            };
+            if shard.rows.insert((ns, row), *device).is_some_and(|old| old != *device && hears(old)) {
+                self.seen.hit(S::RowReused);
+            }
+        }
     }
 
     /// Takes what the sink got; where a partition has nothing left to do, its matches must be what
@@ -509,7 +571,9 @@ impl World {
             }
             4 | 8 if self.may_lie && !self.lied => {
                 let files = self.disk.files();
-                let (path, bytes) = files[self.dice.below(files.len())].clone();
+                let logs: Vec<_> = files.iter().filter(|(path, _)| path.starts_with("matches")).cloned().collect();
+                let among = if self.dice.one_in(2) { logs } else { files };
+                let (path, bytes) = among[self.dice.below(among.len())].clone();
                 let content = self.disk.content(&path);
                 // Most of a file is room that is not used yet.
                 let used: Vec<usize> = (0..content.len()).filter(|at| content[*at] != 0).collect();
@@ -580,6 +644,11 @@ impl World {
             if let Some(info) = &due.told.info {
                 use crate::runtime::MatchSink;
                 self.server.sink.alert(info);
+            }
+            if let DirectiveKind::Publish { part, uncertainty, .. } = &due.told.order.kind
+                && let Kind::Publish { part: by_rules, .. } = &order.kind
+            {
+                self.area = Some((part.clone(), *uncertainty, by_rules.clone()));
             }
             for shard in &mut self.server.shards {
                 shard.urgent.push_back((no, due.told.clone(), Rc::clone(&order)));
