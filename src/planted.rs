@@ -86,6 +86,14 @@ pub(crate) enum Defect {
     CursorsNotKept,
     /// A partner that owes nothing is cut off for what the server has not sent.
     WhoOwesNothingIsCutOff,
+    /// A new device has the notified set of one that was there.
+    RowKeepsSet,
+    /// A notified set that nobody has stays.
+    SetsStay,
+    /// A match log keeps in memory what is kept on the disk, however much.
+    OldChunksStay,
+    /// New alerts are taken on a full disk.
+    FullDiskTakesAlerts,
     /// Memory drops matches that are not kept yet.
     UnkeptGo,
 }
@@ -159,6 +167,10 @@ impl Defect {
         Self::CursorsFillDisk,
         Self::CursorsNotKept,
         Self::WhoOwesNothingIsCutOff,
+        Self::RowKeepsSet,
+        Self::SetsStay,
+        Self::OldChunksStay,
+        Self::FullDiskTakesAlerts,
         Self::UnkeptGo,
     ];
 }

@@ -205,6 +205,7 @@ impl MatchLog {
         let kept = self.kept.get().is_some() && !planted::on(Defect::UnkeptGo);
         let may_go = if kept { self.shown() } else { Offset(u64::MAX) };
         while held.bytes > self.bounds.bytes
+            && !planted::on(Defect::OldChunksStay)
             && held.sealed.front().is_some_and(|oldest| oldest.next <= may_go)
             && let Some(gone) = held.sealed.pop_front()
         {

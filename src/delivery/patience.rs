@@ -7,8 +7,8 @@
 //! set anew, so a match waits at least the bound and at most twice as long before its partner is cut off.
 
 use crate::domain::Offset;
-use crate::planted::{self, Defect};
 use crate::limits::{LAG_AGE_MS_MAX, LAG_LOOK_MS, LAG_MATCHES_MAX, PARTNER_SILENT_MS_MAX};
+use crate::planted::{self, Defect};
 
 /// How far a partner may lag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,12 @@
 //!
 //! What it never does: decide about an alert or a match.
 
+#[cfg(test)]
+mod full_disk;
 mod recover;
 mod snapshots;
+#[cfg(test)]
+mod upgrade;
 mod writer;
 
 use std::path::Path;
@@ -91,7 +95,12 @@ pub enum KeepError {
 impl KeepError {
     /// Whether something that was kept cannot be read as it was written.
     fn is_damage(&self) -> bool {
-        matches!(self, Self::Snapshot { .. }) || matches!(self, Self::Store(why) if why.is_damage())
+        match self {
+            // What a later version wrote is whole.
+            Self::Snapshot { why, .. } => !matches!(why, SnapshotError::Version(_)),
+            Self::Store(why) => why.is_damage(),
+            _ => false,
+        }
     }
 }
 

@@ -1,15 +1,14 @@
 //! What a running process holds, against what it may: queues, memory of logs, what waits for the
 //! disk, tables. A bound that only holds on average is none, so it is looked at after each step.
 
+use std::sync::atomic::Ordering;
+
 use super::dice::Situation as S;
-use super::server::LOG_BYTES;
 use super::world::World;
 use crate::runtime::NamespaceIx;
 
 /// Batches of a source that are taken and not applied.
 pub(super) const UNAPPLIED: usize = 4;
-/// What a match costs in a log's memory at most, its share of a small chunk included.
-const MATCH_BYTES: usize = 400;
 
 impl World {
     /// After each step.
@@ -24,11 +23,10 @@ impl World {
         };
         for (ns, held) in self.history.iter().enumerate() {
             let log = server.sink.delivery.log(NamespaceIx(ns as u16));
-            // One append may go beyond, then partitions wait.
-            let append = MATCH_BYTES * devices * (self.desk.alerts() + 1);
-            look("bytes of a match log in memory", log.view().bytes as usize, LOG_BYTES + append);
             look("offset of a log's end", log.appended().0 as usize, held.matches.len());
         }
+        // One append may go beyond what a log holds, then partitions wait.
+        look("logs that hold too much", usize::from(server.sink.over.load(Ordering::Relaxed)), 0);
         // A turn appends for an order or stages, for a slice and for pings.
         let turns = server.shards.len() * self.history.len() * 3;
         look("appends that wait", server.sink.late(), turns);
@@ -59,6 +57,7 @@ impl World {
     /// In the end, when partitions had leisure: of whom is forgotten nothing is held but what must be.
     pub(super) fn tables_are_tidy(&mut self) {
         let mut wrong = Vec::new();
+        let saving = self.server.keeper.is_some();
         for shard in &mut self.server.shards {
             // Each looks at so many rows, and at least at one of each bucket.
             (0..20).for_each(|_| shard.driver.idle());
@@ -67,6 +66,9 @@ impl World {
                 let (known, departed) = rules.held();
                 if (fill.devices, fill.departed) != (known, departed) {
                     wrong.push(format!("{fill:?} is held, by the rules {known} and {departed} departed"));
+                }
+                if fill.sets > known + departed + 1 && !saving {
+                    wrong.push(format!("{fill:?} is held: sets that nobody has"));
                 }
             }
         }

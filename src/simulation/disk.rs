@@ -35,7 +35,7 @@ pub(super) struct Files {
 }
 
 fn options(id: u64) -> LogOptions {
-    LogOptions { id, group_bytes_max: 12 << 10, segment_bytes: 0, ..LogOptions::default() }
+    LogOptions { id, group_bytes_max: 5 << 10, segment_bytes: 0, ..LogOptions::default() }
 }
 
 impl Files {
@@ -46,7 +46,8 @@ impl Files {
         id: u64,
     ) -> Result<(Self, Recovered), StoredError> {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let of_journal = LogOptions { segment_bytes: JOURNAL_SEGMENT, ..options(id) };
+        let of_journal =
+            LogOptions { segment_bytes: JOURNAL_SEGMENT, group_bytes_max: 12 << 10, ..options(id) };
         let opened = StoredJournal::open(Arc::clone(&disk), "actions", of_journal, Policies::new())?;
         let (journal, recovered, report) = opened;
         let (mut torn, mut copied) = (usize::from(report.torn.is_some()), report.copied);

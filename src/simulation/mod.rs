@@ -150,15 +150,7 @@ fn with<T>(planted: Planted, work: impl FnOnce() -> T) -> T {
 
 /// Defects that need more than a world has: thousands of devices, weeks, more segments, or two
 /// things broken at once. The tests of their rooms find them; here they are not searched for.
-const BEYOND: &[&str] = &[
-    "Store(SkipsUnreadable)",
-    "Store(NoCheckOnRead)",
-    "Store(NoPosition)",
-    "Saving(FillsGap)",
-    "Saving(MovedWindow)",
-    "Saving(SpilledSet)",
-    "Saving(TimesOutside)",
-];
+const BEYOND: &[&str] = &[];
 
 #[test]
 #[ignore = "long: one or two minutes on two cores"]

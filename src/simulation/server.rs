@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::disk::Files;
@@ -54,6 +54,8 @@ pub(super) struct Sink {
     pub(super) delivery: Delivery,
     emitted: Mutex<Vec<(usize, Match)>>,
     late: Mutex<VecDeque<(NamespaceIx, Output)>>,
+    /// Memory held more of a log than it may, and not for want of the disk.
+    pub(super) over: AtomicBool,
     /// Cursors that are to be written, the newest of each partner.
     pub(super) moved: Arc<Mutex<BTreeMap<Arc<str>, CursorAt>>>,
 }
@@ -71,7 +73,13 @@ impl Sink {
                 *held = cursor.clone();
             }
         }));
-        Self { delivery, emitted: Mutex::default(), late: Mutex::default(), moved }
+        Self {
+            delivery,
+            emitted: Mutex::default(),
+            late: Mutex::default(),
+            over: AtomicBool::new(false),
+            moved,
+        }
     }
 
     pub(super) fn take(&self) -> Vec<(usize, Match)> {
@@ -89,7 +97,15 @@ impl Sink {
         while late.front().is_some_and(|(ns, _)| !self.delivery.log(*ns).must_wait())
             && let Some((ns, matches)) = late.pop_front()
         {
-            self.delivery.matches(ns, &matches);
+            self.append(ns, &matches);
+        }
+    }
+
+    fn append(&self, namespace: NamespaceIx, matches: &Output) {
+        self.delivery.matches(namespace, matches);
+        let log = self.delivery.log(namespace);
+        if log.view().bytes as usize > LOG_BYTES && !log.must_wait() {
+            self.over.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -104,7 +120,7 @@ impl MatchSink for Sink {
         if !late.is_empty() || self.delivery.log(namespace).must_wait() {
             late.push_back((namespace, matches.filtered(|_, _| true)));
         } else {
-            self.delivery.matches(namespace, matches);
+            self.append(namespace, matches);
         }
         let ns = usize::from(namespace.0);
         self.emitted.lock().unwrap().extend(matches.iter().map(|(_, found)| (ns, found)));

@@ -149,7 +149,7 @@ impl World {
         let mut dice = Dice::new(seed);
         let namespaces = 1 + dice.below(2);
         let ages = [Some(24 * HOUR), Some(HOUR), Some(20 * MINUTE), None, Some(60 * 24 * HOUR)];
-        let crowd = dice.one_in(10);
+        let crowd = dice.one_in(8);
         let max_ages: Vec<_> = (0..namespaces).map(|_| dice.pick(&ages)).collect();
         let mut sources = Vec::new();
         for ns in 0..namespaces {
@@ -571,7 +571,8 @@ impl World {
             }
             4 | 8 if self.may_lie && !self.lied => {
                 let files = self.disk.files();
-                let logs: Vec<_> = files.iter().filter(|(path, _)| path.starts_with("matches")).cloned().collect();
+                let logs: Vec<_> =
+                    files.iter().filter(|(path, _)| path.starts_with("matches")).cloned().collect();
                 let among = if self.dice.one_in(2) { logs } else { files };
                 let (path, bytes) = among[self.dice.below(among.len())].clone();
                 let content = self.disk.content(&path);

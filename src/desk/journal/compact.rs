@@ -7,8 +7,8 @@
 use super::{Record, RecordError, ReportTaken};
 use crate::desk::reports::ReportNo;
 use crate::domain::CursorAt;
-use crate::planted::{self, Defect};
 use crate::limits::{JOURNAL_BYTES_MIN, JOURNAL_GARBAGE_FACTOR, JOURNAL_RECORD_COST};
+use crate::planted::{self, Defect};
 
 /// What a compacted journal holds beside its actions: all of it as of one mark.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,7 +42,8 @@ pub fn compacted<'a, E: From<RecordError>>(
     view: &'a JournalView,
 ) -> impl Iterator<Item = Result<(u8, Vec<u8>), E>> + 'a {
     let last = if planted::on(Defect::CompactionLosesAction) { 3 } else { usize::MAX };
-    let actions = old.take(last).filter(|read| read.as_ref().map_or(true, |(kind, _)| Record::is_action(*kind)));
+    let actions =
+        old.take(last).filter(|read| read.as_ref().map_or(true, |(kind, _)| Record::is_action(*kind)));
     actions.chain(view.records().map(|record| Ok(record.encode()?)))
 }
 
