@@ -84,6 +84,8 @@ pub(crate) enum Defect {
     CursorsFillDisk,
     /// Retention does not look at cursors.
     CursorsNotKept,
+    /// Retention looks at cursors that a crash would take.
+    CursorsInMemoryCount,
     /// A partner that owes nothing is cut off for what the server has not sent.
     WhoOwesNothingIsCutOff,
     /// A new device has the notified set of one that was there.
@@ -166,6 +168,7 @@ impl Defect {
         Self::CompactsFullDisk,
         Self::CursorsFillDisk,
         Self::CursorsNotKept,
+        Self::CursorsInMemoryCount,
         Self::WhoOwesNothingIsCutOff,
         Self::RowKeepsSet,
         Self::SetsStay,

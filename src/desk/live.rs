@@ -11,7 +11,7 @@
 //! what room is left is for alerts that stand, and a partner says again how far it is.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -110,7 +110,11 @@ pub struct LiveJournal {
     progress: Mutex<Progress>,
     /// Progress was made.
     moved: Condvar,
+    on_cursor: OnceLock<OnCursor>,
 }
+
+/// Called with each cursor that is durable.
+pub type OnCursor = Box<dyn Fn(&CursorAt) + Send + Sync>;
 
 struct Queue {
     records: Vec<(u8, Vec<u8>)>,
@@ -142,6 +146,13 @@ impl LiveJournal {
         }
         drop(queue);
         self.wake.notify_one();
+    }
+
+    /// Whom to tell of cursors that are durable. To be called once, before any moves.
+    pub fn on_cursor(&self, tell: OnCursor) {
+        if self.on_cursor.set(tell).is_err() {
+            tracing::error!("somebody hears of durable cursors already: the further one does not");
+        }
     }
 
     /// Waits until all up to the mark is durable and, where `told`, partitions were told.
@@ -243,6 +254,7 @@ impl Committer {
             wake: Condvar::new(),
             progress: Mutex::default(),
             moved: Condvar::new(),
+            on_cursor: OnceLock::new(),
         });
         let cursors =
             cursors.into_iter().map(|held| ((held.namespace.clone(), Arc::clone(&held.partner)), held));
@@ -318,14 +330,17 @@ impl<F: JournalFile> Work<F> {
             written += cost(payload.len());
             self.file.append(kind, &payload)?;
         }
-        for (key, cursor) in moved {
+        for cursor in moved.values() {
             let (kind, payload) = Record::Cursor(cursor.clone()).encode().map_err(|why| why.to_string())?;
             self.file.append(kind, &payload)?;
-            self.cursors.insert(key, cursor);
         }
         if any {
             self.file.commit()?;
         }
+        if let Some(tell) = self.journal.on_cursor.get() {
+            moved.values().for_each(tell);
+        }
+        self.cursors.extend(moved);
         let room = self.file.room();
         let mut queue = lock(&self.journal.queue);
         queue.bytes -= written;

@@ -37,7 +37,7 @@ pub use journal::{
     Recovered, Recovery, ReportTaken, compacted, worth_compacting,
 };
 use live::Committer;
-pub use live::{JournalFile, LiveJournal, OnFailure, Room};
+pub use live::{JournalFile, LiveJournal, OnCursor, OnFailure, Room};
 pub use rejection::{Reason, Rejection};
 pub use replay::{RejectedLine, ReplayActions};
 pub use reports::ReportNo;

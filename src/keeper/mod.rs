@@ -198,6 +198,12 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
     let desk = Desk::with_journal(runtime.clone(), recovered.desk, recovered.cursors, journal, on_failure)?;
     let desk = Arc::new(desk);
     if let Some(journal) = desk.journal() {
+        let kept = Arc::downgrade(&delivery);
+        journal.on_cursor(Box::new(move |cursor| {
+            if let Some(delivery) = kept.upgrade() {
+                delivery.cursors().kept(cursor);
+            }
+        }));
         delivery.cursors().write_to(Box::new(move |cursor| journal.cursor(cursor)));
     }
     let every = Duration::from_millis(SNAPSHOT_EVERY_MS);

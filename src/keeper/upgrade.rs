@@ -223,13 +223,14 @@ fn refusal(data: &Path) -> String {
     }
 }
 
-/// A file of the folder whose path begins and ends so, the last one.
+/// The last file of the folder whose path begins and ends so, with something in it.
 fn find(data: &Path, begins: &str, ends: &str) -> PathBuf {
     let mut all = Vec::new();
     files_below(data, Path::new(""), &mut all);
     let is = |path: &&PathBuf| {
-        let path = path.to_str().unwrap();
-        path.starts_with(begins) && path.ends_with(ends)
+        let name = path.to_str().unwrap();
+        // A spare segment is blank.
+        name.starts_with(begins) && name.ends_with(ends) && fs::read(data.join(path)).unwrap()[0] != 0
     };
     all.iter().rfind(is).unwrap().clone()
 }
@@ -245,7 +246,6 @@ fn later_head(bytes: &mut [u8]) {
 fn a_file_of_a_later_format_is_refused_by_its_name() {
     for (begins, ends) in [("actions/", ".log"), ("matches/north", ".log"), ("snapshots/", "north-0")] {
         let data = copy();
-        // The newest of these files.
         let path = find(data.path(), begins, ends);
         let mut bytes = fs::read(data.path().join(&path)).unwrap();
         later_head(&mut bytes);

@@ -681,6 +681,7 @@ impl World {
             for cursor in moved.values() {
                 let nth = partner_no(&cursor.partner);
                 self.durable_cursors[nth] = self.durable_cursors[nth].max(cursor.offset.0);
+                self.server.sink.delivery.cursors().kept(cursor);
             }
         } else if !moved.is_empty() {
             self.seen.hit(S::CursorsWait);
