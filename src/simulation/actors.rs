@@ -421,6 +421,8 @@ impl World {
             // The end of a session writes it.
             delivery.cursors().write(ns, &name, now_ms);
         }
+        let first = self.server.files.logs[self.partners[nth].ns].first();
+        self.gone[nth] &= offset < first;
         if self.acked[nth].is_none_or(|(old, _)| old < offset) {
             self.acked[nth] = Some((offset, at));
         }

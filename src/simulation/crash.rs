@@ -378,6 +378,11 @@ impl World {
         for cursor in cursors {
             let nth = partner_no(&cursor.partner);
             found[nth] = cursor.offset.0;
+            let first = server.files.logs[self.partners[nth].ns].first();
+            if first > cursor.offset.0 && !self.gone[nth] {
+                let offset = cursor.offset.0;
+                self.wrong(format!("the log begins at {first}, the cursor of partner {nth} is {offset}"));
+            }
             self.acked[nth] = Some((cursor.offset.0, cursor.at.0));
         }
         for (nth, cursor) in found.into_iter().enumerate() {

@@ -183,12 +183,15 @@ impl World {
         }
         for (nth, partner) in self.partners.iter().enumerate().filter(|(_, partner)| partner.ns == ns) {
             match self.acked[nth] {
-                Some((offset, at)) if at >= since && first > offset => {
+                Some((offset, at)) if at >= since && first > offset && !self.gone[nth] => {
                     let why = format!("the log begins at {first}, partner {nth} has acknowledged {offset}");
                     self.error.get_or_insert(why);
                 }
-                Some((offset, at)) if at < since && first > offset && !partner.skipped => {
-                    self.seen.hit(S::TrimmedByAge);
+                Some((offset, at)) if at < since && first > offset => {
+                    self.gone[nth] = true;
+                    if !partner.skipped {
+                        self.seen.hit(S::TrimmedByAge);
+                    }
                 }
                 _ => {}
             }

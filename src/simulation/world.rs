@@ -133,6 +133,8 @@ pub(super) struct World {
     pub(super) durable_cursors: Vec<u64>,
     /// What the server took of each partner's acknowledgements last, and when by its clock.
     pub(super) acked: Vec<Option<(u64, i64)>>,
+    /// By partner: its cursor was too old for retention when the log was trimmed.
+    pub(super) gone: Vec<bool>,
     /// What a partner may have seen ends here, by namespace.
     pub(super) shown: Vec<u64>,
     pub(super) ids: u32,
@@ -222,6 +224,7 @@ impl World {
             authorities: (0..1 + dice.below(2)).map(|_| Authority::default()).collect(),
             durable_cursors: vec![0; partners.len()],
             acked: vec![None; partners.len()],
+            gone: vec![false; partners.len()],
             shown: vec![0; namespaces],
             partners,
             serial: 0,
@@ -612,8 +615,8 @@ impl World {
         }
         let view = self.server.desk.view(self.server.files.written_cursors());
         let before = crate::desk::JournalFile::bytes(&self.server.files.journal);
-        if self.faults && self.dice.one_in(4) {
-            self.disk.set_fuse(Some(self.dice.below(40) as u64));
+        if self.faults && self.dice.one_in(2) {
+            self.disk.set_fuse(Some(self.dice.below(60) as u64));
         }
         let done = self.server.files.compact(&view);
         self.trace.note("compacted", &[i64::from(done.is_ok()), before as i64]);
