@@ -8,12 +8,18 @@
 mod alert;
 mod crowd;
 mod engine;
+mod generate;
 mod machine;
 mod operator;
+mod others;
 mod partner;
+mod place;
 mod report;
 mod run;
 mod scenario;
+mod schedule;
+mod verdict;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -35,6 +41,7 @@ struct Cli {
 enum Command {
     Run(run::RunArgs),
     Alert(alert::AlertArgs),
+    Generate(generate::GenerateArgs),
     /// List the built-in scenarios.
     Scenarios,
     /// Runs an engine on loopback with the certificates in a directory, until its standard input
@@ -51,6 +58,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Alert(args) => alert::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Scenarios => scenario::print_all(),
         Command::Engine { pki } => engine::serve(&pki),
     };
