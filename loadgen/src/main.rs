@@ -6,6 +6,7 @@
 //! does not look fast (no coordinated omission).
 
 mod alert;
+mod compare;
 mod crowd;
 mod engine;
 mod machine;
@@ -35,6 +36,7 @@ struct Cli {
 enum Command {
     Run(run::RunArgs),
     Alert(alert::AlertArgs),
+    Compare(compare::CompareArgs),
     /// List the built-in scenarios.
     Scenarios,
     /// Runs an engine on loopback with the certificates in a directory, until its standard input
@@ -44,6 +46,12 @@ enum Command {
         /// The directory.
         pki: std::path::PathBuf,
     },
+    /// Runs hexcast on loopback with certificates and data in a directory; `compare` starts it for itself.
+    #[command(hide = true)]
+    CompareEngine {
+        /// The directory.
+        folder: std::path::PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -51,6 +59,8 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Alert(args) => alert::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::CompareEngine { folder } => compare::serve(&folder),
         Command::Scenarios => scenario::print_all(),
         Command::Engine { pki } => engine::serve(&pki),
     };
