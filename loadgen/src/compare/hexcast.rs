@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use hexcast::access::pki;
-use hexcast::client::{Batch, Client, Control, StartAt, SubscribeEvent, Subscription};
+use hexcast::client::{Batch, Client, Control, StartAt, SubscribeEvent, Subscription, Target};
 use hexcast::delivery::LagLimits;
 use hexcast::desk::Policies;
 use hexcast::domain::{AlertId, AlertNo, CancelReason, Cause, MaxAge, Namespace, Position};
@@ -33,6 +33,9 @@ use crate::machine;
 
 /// How long an alert may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Batches go to the one partition as they are: nobody has to split them.
+const ONLY: Target = Target { partition: 0, of: 1 };
 
 /// The engine's process: one partition, one thread for the network, until its standard input closes.
 pub(super) fn serve(folder: &Path) -> anyhow::Result<()> {
@@ -173,21 +176,21 @@ async fn send(client: &Client, served: &Served, world: &mut World, until: Until)
         Until::Last => {
             for batch in world.last() {
                 pings += now(batch);
-                stream.send(batch).await?;
+                stream.send_to(batch, Some(ONLY)).await?;
             }
         }
         Until::Round => {
             while pings < u64::from(world.devices) {
                 let batch = world.next();
                 pings += now(batch);
-                stream.send(batch).await?;
+                stream.send_to(batch, Some(ONLY)).await?;
             }
         }
         Until::Time(time) => {
             while meter.elapsed() < time {
                 let batch = world.next();
                 pings += now(batch);
-                stream.send(batch).await?;
+                stream.send_to(batch, Some(ONLY)).await?;
             }
         }
     }

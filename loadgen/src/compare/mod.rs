@@ -65,7 +65,9 @@ pub(crate) fn serve(folder: &Path) -> anyhow::Result<()> {
 }
 
 pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
+    let machine = machine::describe();
     let cores = Cores::take()?;
+    let sync_ms = process::sync_time()?.as_secs_f64() * 1e3;
     note("making the pings");
     let mut world = World::new(args.devices, 1)?;
     let known = world.known()?;
@@ -103,7 +105,8 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
         devices: args.devices,
         seconds: args.seconds,
         city: world.city.name.clone(),
-        machine: machine::describe(),
+        machine,
+        sync_ms,
         cores: if cores.shared() {
             "server and client share the only core".into()
         } else {

@@ -5,7 +5,7 @@
 //! [`Served`] is dropped, whatever went wrong.
 
 use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use super::measured::median;
 
 /// How long a server may take to be ready.
 const START: Duration = Duration::from_secs(30);
@@ -147,6 +149,20 @@ impl Drop for Folder {
         // What fails here is the system's to clean up.
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// How long the disk under a new folder takes to make 4 KiB last, median.
+pub(super) fn sync_time() -> anyhow::Result<Duration> {
+    let folder = Folder::new()?;
+    let mut file = std::fs::File::create(folder.path().join("sync"))?;
+    let mut all = Vec::new();
+    for _ in 0..21 {
+        file.write_all(&[1; 4_096])?;
+        let begun = Instant::now();
+        file.sync_data().context("a sync of the disk")?;
+        all.push(begun.elapsed());
+    }
+    Ok(median(all))
 }
 
 /// A port that nobody listens on.
