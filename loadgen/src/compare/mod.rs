@@ -59,6 +59,13 @@ struct Plan {
     time: Duration,
 }
 
+impl Plan {
+    /// How long each way to send updates is tried before.
+    fn trial(&self) -> Duration {
+        self.time / 20
+    }
+}
+
 /// Runs hexcast for a comparison, in a process of its own.
 pub(crate) fn serve(folder: &Path) -> anyhow::Result<()> {
     hexcast::serve(folder)

@@ -23,8 +23,6 @@ use crate::machine;
 const WRITE_PINGS: usize = 2_048;
 /// Writes whose answers may be owed while another is written.
 const WRITES_AHEAD: usize = 4;
-/// How long each way to send is tried, as a share of the time that counts.
-const TRIAL: u32 = 20;
 
 /// A way to reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +87,7 @@ fn measured(peer: &dyn Peer, world: &mut World, known: &[Known], plan: &Plan) ->
 
     let mut best_rate = 0.0;
     for way in ways {
-        let rate = send(peer, world, way, Until::Time(plan.time / TRIAL))?.per_second();
+        let rate = send(peer, world, way, Until::Time(plan.trial()))?.per_second();
         if rate > best_rate {
             (best, best_rate) = (way, rate);
         }
