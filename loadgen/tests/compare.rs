@@ -68,11 +68,13 @@ fn a_peer_that_does_not_start_fails_the_comparison_and_the_rest_is_still_shown()
     let dir = std::env::temp_dir().join(format!("compare-test-{}", std::process::id()));
     std::fs::create_dir(&dir).unwrap();
     let server = dir.join("redis-server");
-    let script = "#!/bin/sh\n[ \"$1\" = --version ] && echo 'Redis server v=7.7.7' || echo 'no room for me'\n";
+    let script =
+        "#!/bin/sh\n[ \"$1\" = --version ] && echo 'Redis server v=7.7.7' || echo 'no room for me'\n";
     std::fs::write(&server, script).unwrap();
     std::fs::set_permissions(&server, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
-    let done = command.args(["compare", "--devices", "100", "--seconds", "1"]).env("PATH", &dir).output().unwrap();
+    let done =
+        command.args(["compare", "--devices", "100", "--seconds", "1"]).env("PATH", &dir).output().unwrap();
     std::fs::remove_dir_all(&dir).unwrap();
     let (table, why) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert_eq!(done.status.code(), Some(1), "{why}");

@@ -17,7 +17,7 @@ use hexcast::delivery::LagLimits;
 use hexcast::desk::Policies;
 use hexcast::domain::{AlertId, AlertNo, CancelReason, Cause, MaxAge, Namespace, Position};
 use hexcast::keeper;
-use hexcast::limits::{CLOCK_SKEW_MS, MAX_AGE_MS};
+use hexcast::limits::{CLOCK_SKEW_MS, MAX_AGE_MS, SNAPSHOT_EVERY_MS};
 use hexcast::quic::{Server, Services};
 use hexcast::runtime::{ClockMode, NamespaceConfig, RuntimeConfig};
 use hexcast::telemetry::Telemetry;
@@ -55,7 +55,15 @@ pub(super) fn serve(folder: &Path) -> anyhow::Result<()> {
         };
         let (fatal, mut failed) = unbounded_channel();
         let lag = LagLimits::default();
-        let setup = keeper::Setup { runtime, policies: Policies::new(), lag, telemetry, fatal };
+        let setup = keeper::Setup {
+            runtime,
+            policies: Policies::new(),
+            lag,
+            durable_pings: false,
+            snapshot_every: Duration::from_millis(SNAPSHOT_EVERY_MS),
+            telemetry,
+            fatal,
+        };
         let kept = folder.join("data");
         let keeper::Started { runtime, desk, delivery, keeper } =
             tokio::task::spawn_blocking(move || keeper::start(&kept, setup)).await??;
