@@ -6,6 +6,7 @@
 //! does not look fast (no coordinated omission).
 
 mod alert;
+mod compare;
 mod crowd;
 mod engine;
 mod generate;
@@ -42,6 +43,7 @@ enum Command {
     Run(run::RunArgs),
     Alert(alert::AlertArgs),
     Generate(generate::GenerateArgs),
+    Compare(compare::CompareArgs),
     /// List the built-in scenarios.
     Scenarios,
     /// Runs an engine on loopback with the certificates in a directory, until its standard input
@@ -51,6 +53,12 @@ enum Command {
         /// The directory.
         pki: std::path::PathBuf,
     },
+    /// Runs hexcast on loopback with certificates and data in a directory; `compare` starts it for itself.
+    #[command(hide = true)]
+    CompareEngine {
+        /// The directory.
+        folder: std::path::PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -59,6 +67,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Alert(args) => alert::run(&args),
         Command::Generate(args) => generate::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::CompareEngine { folder } => compare::serve(&folder),
         Command::Scenarios => scenario::print_all(),
         Command::Engine { pki } => engine::serve(&pki),
     };
