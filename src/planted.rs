@@ -60,6 +60,44 @@ pub(crate) enum Defect {
     StaleTaken,
     /// Who is told by a ping is not noted.
     ToldNotNoted,
+    /// An index that grows loses an entry of each block.
+    GrowthLosesEntry,
+    /// Who is forgotten is forgotten for good, notified or not.
+    ForgetsNotified,
+    /// Who was forgotten keeps a row when nobody will tell it anything.
+    DepartedStay,
+    /// Devices that are dealt to other partitions stand at the latest clock, not at the first.
+    LatestClockDealt,
+    /// A preview counts devices that are not known any more.
+    PreviewCountsForgotten,
+    /// A journal that is written anew has no cursors.
+    CompactionForgetsCursors,
+    /// A journal that is written anew has its first records only.
+    CompactionLosesAction,
+    /// The old journal is removed before the new one has its name.
+    OldJournalGoesFirst,
+    /// The old journal is removed before the new one's name lasts.
+    RenameNotSynced,
+    /// A journal is written anew on a disk without room for it.
+    CompactsFullDisk,
+    /// Cursors are written on a full disk.
+    CursorsFillDisk,
+    /// Retention does not look at cursors.
+    CursorsNotKept,
+    /// Retention looks at cursors that a crash would take.
+    CursorsInMemoryCount,
+    /// A partner that owes nothing is cut off for what the server has not sent.
+    WhoOwesNothingIsCutOff,
+    /// A new device has the notified set of one that was there.
+    RowKeepsSet,
+    /// A notified set that nobody has stays.
+    SetsStay,
+    /// A match log keeps in memory what is kept on the disk, however much.
+    OldChunksStay,
+    /// New alerts are taken on a full disk.
+    FullDiskTakesAlerts,
+    /// Memory drops matches that are not kept yet.
+    UnkeptGo,
 }
 
 #[cfg(test)]
@@ -118,5 +156,24 @@ impl Defect {
         Self::MovesUnjudged,
         Self::StaleTaken,
         Self::ToldNotNoted,
+        Self::GrowthLosesEntry,
+        Self::ForgetsNotified,
+        Self::DepartedStay,
+        Self::LatestClockDealt,
+        Self::PreviewCountsForgotten,
+        Self::CompactionForgetsCursors,
+        Self::CompactionLosesAction,
+        Self::OldJournalGoesFirst,
+        Self::RenameNotSynced,
+        Self::CompactsFullDisk,
+        Self::CursorsFillDisk,
+        Self::CursorsNotKept,
+        Self::CursorsInMemoryCount,
+        Self::WhoOwesNothingIsCutOff,
+        Self::RowKeepsSet,
+        Self::SetsStay,
+        Self::OldChunksStay,
+        Self::FullDiskTakesAlerts,
+        Self::UnkeptGo,
     ];
 }

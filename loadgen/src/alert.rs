@@ -14,9 +14,11 @@ use crate::engine::Engine;
 use crate::machine;
 use crate::operator::{self, Pace, Until};
 use crate::partner::Partner;
+use crate::place::Place;
 use crate::report::grouped;
-use crate::run::{Place, draft, named};
 use crate::scenario::Scenario;
+use crate::schedule::{draft, named};
+use crate::watch::Counters;
 
 /// Times an alert from its publication over the wire to the last of its matches at a partner.
 ///
@@ -61,20 +63,21 @@ async fn play(args: &AlertArgs, engine: Option<&Engine>) -> anyhow::Result<()> {
     let partner = Client::connect(server, &pki, "partner").await?;
     let authority = Client::connect(server, &pki, "authority").await?;
     let mut control = authority.control().await?;
-    let crowds = Crowd::shares(args.devices, args.seed, &Scenario::find("country")?, args.place.sessions());
+    let crowds = Crowd::shares(args.devices, args.seed, &Scenario::find("country")?, args.place.sessions())?;
     let first = crowds.first().context("no devices")?;
     let city = named(first.cities(), &args.city)?.clone();
     let radius_km = first.radius_km_of(&city, f64::from(args.matches) / f64::from(args.devices));
-    operator::send(&operators, namespace, crowds, Pace::Max, Until::Round).await?;
+    let counters = Counters::new()?;
+    operator::send(&operators, namespace, crowds, Pace::Max, Until::Round, &counters).await?;
 
     let mut out = std::io::stdout();
     writeln!(out, "{}", machine::describe())?;
     writeln!(out, "{} devices, {radius_km:.1} km around {}", grouped(args.devices.into()), city.name)?;
-    let mut partner_side = Partner::start(&partner, namespace).await?;
+    let mut partner_side = Partner::start(&partner, namespace, &counters).await?;
     let (run_id, mut firsts, mut lasts) = (machine::now().0, Vec::new(), Vec::new());
     for round in 0..args.rounds {
         let id = format!("loadgen-{run_id}-{round}");
-        let alert = draft(&id, &city, &[json!({"after": "0s", "radius_km": radius_km})]);
+        let alert = draft(&id, &city, &json!({"stages": [{"after": "0s", "radius_km": radius_km}]}), None);
         let preview: Value = serde_json::from_str(&control.preview(&alert).await?)?;
         let expected = reached(&preview, namespace);
         ensure!(expected > 0, "the alert would reach nobody");

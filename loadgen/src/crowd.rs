@@ -1,45 +1,75 @@
 //! The devices of a run and their pings, shared out among the sessions that send them.
 //!
-//! What is slow is in [`Country`]'s tables: a ping costs a few dozen nanoseconds, and rows are
-//! written as they are sent. Devices move a minute's way between two of their pings, however fast these
-//! follow each other: an index has the work that it would have of a whole country.
+//! What is slow is in [`Country`]'s tables; a ping costs a dozen nanoseconds, nothing is allocated by ping, and
+//! rows are made as they are sent. Devices move the way of a whole gap between two of their pings,
+//! however fast these follow each other: an index has the work that it would have of a whole country.
 
 use std::sync::Arc;
 
-use country::{City, Country, Shares, Turns};
+use anyhow::anyhow;
+use country::{Block, City, Country, Towers, Turn, Turns};
 use hexcast::client::{Batch, Target};
 use hexcast::domain::{DeviceId, EventTime, Ping, PingRow, Position, partition_of};
 use hexcast::limits::PING_BATCH_PINGS_MAX;
 
 use crate::scenario::Scenario;
 
-/// How often a device pings, in its own time, ms.
-const ROUND_MS: u64 = 60_000;
+/// Turns that are taken at once: few enough to stay in the first-level cache.
+const TURNS_AT_ONCE: u64 = 1_024;
 
 /// The devices of one session; each pings in its turn.
 pub(crate) struct Crowd {
     country: Arc<Country>,
+    hearing: Hearing,
     first: u64,
     turns: Turns,
+    every_ms: u64,
     /// Rows that wait, by partition.
     waiting: Vec<Vec<PingRow>>,
+    taken: Vec<Turn>,
+    block: Block,
+}
+
+/// How devices are known: by their GPS or by a tower.
+#[derive(Clone)]
+struct Hearing {
+    accuracy_m: u32,
+    towers: Arc<Towers>,
+    /// Those whose pseudonym's highest 16 bits are below it are known by a tower only.
+    below: u64,
 }
 
 impl Crowd {
     /// `devices` devices, shared out evenly.
-    pub(crate) fn shares(devices: u32, seed: u64, scenario: &Scenario, count: u32) -> Vec<Self> {
-        let shares = Shares { still: scenario.still, walk: scenario.walk, drive: scenario.drive };
-        let country = Arc::new(Country::new(seed, shares));
+    pub(crate) fn shares(
+        devices: u32,
+        seed: u64,
+        scenario: &Scenario,
+        count: u32,
+    ) -> anyhow::Result<Vec<Self>> {
+        let country = Country::peopled(seed, scenario.shares(), &scenario.population())
+            .map_err(|unknown| anyhow!("no city is named {}", unknown.0))?;
+        let country = Arc::new(country);
+        let pings = &scenario.pings;
+        let [least, most] = pings.tower_m;
+        let hearing = Hearing {
+            accuracy_m: pings.accuracy_m,
+            towers: Arc::new(Towers::new(least, most)),
+            below: (pings.towers * 65_536.0).round() as u64,
+        };
         let count = u64::from(count.clamp(1, devices.max(1)));
         let begin = |k: u64| u64::from(devices) * k / count;
-        (0..count)
-            .map(|k| Self {
-                country: Arc::clone(&country),
-                first: begin(k),
-                turns: Turns::new(begin(k + 1) - begin(k)),
-                waiting: Vec::new(),
-            })
-            .collect()
+        let share = |k| Self {
+            country: Arc::clone(&country),
+            hearing: hearing.clone(),
+            first: begin(k),
+            turns: Turns::with(begin(k + 1) - begin(k), scenario.gaps()),
+            every_ms: pings.every,
+            waiting: Vec::new(),
+            taken: vec![Turn::default(); TURNS_AT_ONCE as usize],
+            block: Block::default(),
+        };
+        Ok((0..count).map(share).collect())
     }
 
     /// The cities, the largest first.
@@ -59,13 +89,11 @@ impl Crowd {
         // Shares of partitions differ by chance.
         let room = count as usize / of as usize * 5 / 4 + 16;
         self.waiting.iter_mut().for_each(|rows| rows.reserve(room));
-        for _ in 0..count {
-            let Some(ping) = self.ping(at) else { continue };
-            let partition = partition_of(ping.device, of) as usize;
-            // Every ping of its batch's own time gives a row.
-            if let (Some(rows), Some(row)) = (self.waiting.get_mut(partition), PingRow::write(&ping, at)) {
-                rows.push(row);
-            }
+        let mut left = count;
+        while left > 0 {
+            let some = left.min(TURNS_AT_ONCE);
+            self.rows(at, some as usize, of);
+            left -= some;
         }
         let mut batches = Vec::new();
         for (waiting, partition) in self.waiting.iter_mut().zip(0..) {
@@ -79,13 +107,27 @@ impl Crowd {
         batches
     }
 
-    #[inline]
-    fn ping(&mut self, at: EventTime) -> Option<Ping> {
-        let (place, ms) = self.turns.take(ROUND_MS);
-        let i = self.first + place;
-        let point = self.country.at(i, ms);
-        let position = Position::from_e7(point.lat_e7, point.lon_e7).ok()?;
-        Some(Ping { device: DeviceId(self.country.id(i)), at, position, accuracy_m: 10 })
+    /// Rows of the next `count` pings, at most [`TURNS_AT_ONCE`].
+    fn rows(&mut self, at: EventTime, count: usize, of: u32) {
+        let Self { country, hearing, waiting, .. } = self;
+        let Some(turns) = self.taken.get_mut(..count) else { return };
+        self.turns.take_many(self.every_ms, turns);
+        country.each(self.first, turns, &mut self.block, |i, point| {
+            let id = country.id(i);
+            let (point, accuracy_m) = if id >> 48 < hearing.below {
+                hearing.towers.heard(point)
+            } else {
+                (point, hearing.accuracy_m)
+            };
+            let Ok(position) = Position::from_e7(point.lat_e7, point.lon_e7) else { return };
+            let device = DeviceId(id);
+            let ping = Ping { device, at, position, accuracy_m };
+            let rows = waiting.get_mut(partition_of(device, of) as usize);
+            // Every ping of its batch's own time gives a row.
+            if let (Some(rows), Some(row)) = (rows, PingRow::write(&ping, at)) {
+                rows.push(row);
+            }
+        });
     }
 
     /// The radius around a city, km, within which about this share of the devices lives.
@@ -108,7 +150,7 @@ mod tests {
     fn each_device_pings_once_in_a_round_in_one_share_and_the_seed_decides_all() {
         let scenario = Scenario::find("country").unwrap();
         let rows = |seed| -> Vec<(Target, PingRow)> {
-            let mut shares = Crowd::shares(1_001, seed, &scenario, 3);
+            let mut shares = Crowd::shares(1_001, seed, &scenario, 3).unwrap();
             let of_share = |crowd: &mut Crowd| {
                 // Two rounds, in two parts.
                 let parts = [crowd.devices(), crowd.devices()];
@@ -133,9 +175,23 @@ mod tests {
 
     #[test]
     fn a_radius_holds_about_the_share_that_was_asked_for() {
-        let crowd = Crowd::shares(1_000_000, 1, &Scenario::find("still").unwrap(), 1).remove(0);
+        let crowd = Crowd::shares(1_000_000, 1, &Scenario::find("still").unwrap(), 1).unwrap().remove(0);
         let city = crowd.cities()[10].clone();
         let (tenth, half) = (crowd.radius_km_of(&city, 0.1), crowd.radius_km_of(&city, 0.5));
         assert!(50.0 < tenth && tenth < half && half < 2_500.0, "{tenth} km, {half} km");
+    }
+
+    #[test]
+    fn towers_tell_of_as_many_devices_as_the_scenario_says_and_others_of_ten_metres() {
+        let mut scenario = Scenario::find("travel-rush").unwrap();
+        scenario.pings.towers = 0.3;
+        let mut crowd = Crowd::shares(20_000, 3, &scenario, 1).unwrap().remove(0);
+        let batches = crowd.batches(EventTime(7), 20_000, 2);
+        let rows = batches.iter().flat_map(|(batch, _)| &batch.rows);
+        let accuracies: Vec<u32> = rows.map(|row| row.read(EventTime(7)).unwrap().accuracy_m).collect();
+        let by_tower = accuracies.iter().filter(|accuracy| **accuracy != 10).count();
+        assert_eq!(accuracies.len(), 20_000);
+        assert!((5_700..6_300).contains(&by_tower), "{by_tower} by tower");
+        assert!(accuracies.iter().all(|accuracy| *accuracy == 10 || (300..=5_000).contains(accuracy)));
     }
 }

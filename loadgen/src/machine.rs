@@ -38,6 +38,23 @@ pub(crate) fn cpu_seconds(pid: u32) -> Option<f64> {
     Some((ticks(14)? + ticks(15)?) / TICKS_PER_SECOND)
 }
 
+/// Seconds that all processors of this machine together were in use, where it can be told.
+pub(crate) fn busy_seconds() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let ticks: Vec<f64> =
+        stat.lines().next()?.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+    let in_use = [0, 1, 2, 5, 6, 7].into_iter().filter_map(|field| ticks.get(field));
+    Some(in_use.sum::<f64>() / TICKS_PER_SECOND)
+}
+
+/// Seconds of processor time of this thread; where that cannot be told, of the wall's clock.
+pub(crate) fn thread_seconds() -> f64 {
+    let ns = fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let ns: Option<f64> = ns.and_then(|text| text.split(' ').next()?.parse().ok());
+    ns.map_or_else(|| now().0 as f64 / 1e3, |ns| ns / 1e9)
+}
+
 /// The machine in a line: processor, cores, memory, kernel.
 pub(crate) fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -62,6 +79,7 @@ mod tests {
     fn this_process_has_memory_and_a_machine() {
         assert!(rss_bytes(std::process::id()).unwrap() > 100_000);
         assert!(cpu_seconds(std::process::id()).unwrap() >= 0.0);
+        assert!(busy_seconds().unwrap() > 0.0 && thread_seconds() > 0.0);
         assert!(rss_bytes(0).is_none());
         assert!(describe().contains(" cores, "));
     }

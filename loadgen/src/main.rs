@@ -9,12 +9,18 @@ mod alert;
 mod compare;
 mod crowd;
 mod engine;
+mod generate;
 mod machine;
 mod operator;
+mod others;
 mod partner;
+mod place;
 mod report;
 mod run;
 mod scenario;
+mod schedule;
+mod verdict;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -36,6 +42,7 @@ struct Cli {
 enum Command {
     Run(run::RunArgs),
     Alert(alert::AlertArgs),
+    Generate(generate::GenerateArgs),
     Compare(compare::CompareArgs),
     /// List the built-in scenarios.
     Scenarios,
@@ -59,6 +66,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Alert(args) => alert::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::CompareEngine { folder } => compare::serve(&folder),
         Command::Scenarios => scenario::print_all(),

@@ -10,6 +10,8 @@ use hexcast::domain::{AlertId, AlertNo, Cause, MatchHead};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::watch::Counters;
+
 /// How long the partner may need to catch up with the match log at the end.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
@@ -28,8 +30,10 @@ pub(crate) struct Received {
     /// By alert and stage; those told on entry are not among them.
     pub(crate) stages: BTreeMap<(AlertId, u8), Arrived>,
     pub(crate) entered: u64,
+    /// Devices newly notified by an alert's update.
+    pub(crate) updates: BTreeMap<AlertId, Arrived>,
     /// Devices told of a cancellation.
-    cancelled: BTreeMap<AlertId, u64>,
+    pub(crate) cancelled: BTreeMap<AlertId, Arrived>,
     ended: Option<String>,
 }
 
@@ -42,11 +46,15 @@ pub(crate) struct Partner {
 }
 
 impl Partner {
-    pub(crate) async fn start(client: &Client, namespace: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        client: &Client,
+        namespace: &str,
+        counters: &Arc<Counters>,
+    ) -> anyhow::Result<Self> {
         let subscription = client.subscribe(namespace, StartAt::Latest, true).await?;
         let (reached, next) = watch::channel(subscription.next_offset().0);
         let received = Arc::new(Mutex::new(Received::default()));
-        let reading = tokio::spawn(read(subscription, Arc::clone(&received), reached));
+        let reading = tokio::spawn(read(subscription, Arc::clone(&received), reached, Arc::clone(counters)));
         Ok(Self { received, next, reading })
     }
 
@@ -73,7 +81,7 @@ impl Partner {
     /// Waits until so many devices' matches of an alert's cancellation have come.
     pub(crate) async fn cancelled(&mut self, id: &str, matches: u64) -> anyhow::Result<()> {
         let id = AlertId::from(id);
-        self.until(|received| received.cancelled.get(&id).filter(|count| **count >= matches).map(|_| ()))
+        self.until(|received| received.cancelled.get(&id).filter(|told| told.matched >= matches).map(|_| ()))
             .await
     }
 
@@ -95,7 +103,12 @@ impl Partner {
     }
 }
 
-async fn read(mut subscription: Subscription, received: Arc<Mutex<Received>>, reached: watch::Sender<u64>) {
+async fn read(
+    mut subscription: Subscription,
+    received: Arc<Mutex<Received>>,
+    reached: watch::Sender<u64>,
+    counters: Arc<Counters>,
+) {
     loop {
         let event = subscription.next().await;
         let now = Instant::now();
@@ -109,6 +122,7 @@ async fn read(mut subscription: Subscription, received: Arc<Mutex<Received>>, re
             Ok(SubscribeEvent::Matches(matches)) => {
                 matches.runs().for_each(|(_, head, devices)| received.take(&head, devices.len() as u64, now));
                 reached.send_replace(subscription.next_offset().0);
+                counters.read_to(subscription.next_offset().0);
             }
             Err(why) => {
                 received.ended = Some(why.to_string());
@@ -120,23 +134,21 @@ async fn read(mut subscription: Subscription, received: Arc<Mutex<Received>>, re
 
 impl Received {
     fn take(&mut self, found: &MatchHead, matches: u64, now: Instant) {
-        match found.cause {
+        let Some(id) = self.names.get(&found.alert) else { return };
+        let arrived = Arrived { matched: 0, first: now, last: now };
+        let arrived = match found.cause {
             Cause::Publish | Cause::Escalation => {
-                let Some(id) = self.names.get(&found.alert) else { return };
-                let arrived = self.stages.entry((id.clone(), found.stage)).or_insert(Arrived {
-                    matched: 0,
-                    first: now,
-                    last: now,
-                });
-                arrived.matched += matches;
-                arrived.last = now;
+                self.stages.entry((id.clone(), found.stage)).or_insert(arrived)
             }
-            Cause::Enter => self.entered += matches,
-            Cause::Cancel => {
-                let Some(id) = self.names.get(&found.alert) else { return };
-                *self.cancelled.entry(id.clone()).or_default() += matches;
+            Cause::Update => self.updates.entry(id.clone()).or_insert(arrived),
+            Cause::Cancel => self.cancelled.entry(id.clone()).or_insert(arrived),
+            Cause::Enter => {
+                self.entered += matches;
+                return;
             }
-            Cause::Update | Cause::Sighting => {}
-        }
+            Cause::Sighting => return,
+        };
+        arrived.matched += matches;
+        arrived.last = now;
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::domain::{CursorAt, EventTime, Namespace, Offset};
 use crate::limits::{CURSOR_WRITE_MS, CURSORS_MAX};
+use crate::planted::{self, Defect};
 
 /// Writes a cursor down. It must not wait, and may see one partner's cursors out of order: the
 /// furthest counts.
@@ -29,13 +30,18 @@ struct Held {
     /// What was handed on to be written, and when (ticks).
     written: Option<Offset>,
     written_ms: u64,
+    /// What outlives a crash.
+    kept: Option<Offset>,
 }
 
 impl Cursors {
     /// Those that a journal gave back.
     pub(super) fn recovered(cursors: impl IntoIterator<Item = CursorAt>) -> Self {
         let held = cursors.into_iter().map(|CursorAt { namespace, partner, offset, at }| {
-            ((namespace, partner), Held { offset, at, written: Some(offset), written_ms: 0 })
+            (
+                (namespace, partner),
+                Held { offset, at, written: Some(offset), written_ms: 0, kept: Some(offset) },
+            )
         });
         Self { held: Mutex::new(held.collect()), sink: OnceLock::new() }
     }
@@ -68,7 +74,7 @@ impl Cursors {
         if cursors.len() >= CURSORS_MAX && !cursors.contains_key(&key) {
             forget_oldest(&mut cursors);
         }
-        let first = Held { offset, at, written: None, written_ms: 0 };
+        let first = Held { offset, at, written: None, written_ms: 0, kept: None };
         let held = cursors.entry(key).or_insert(first);
         if offset > held.offset {
             (held.offset, held.at) = (offset, at);
@@ -100,6 +106,14 @@ impl Cursors {
         }
     }
 
+    /// What was handed on to be written is durable: after a crash the partner resumes there.
+    pub fn kept(&self, cursor: &CursorAt) {
+        let mut cursors = self.lock();
+        if let Some(held) = cursors.get_mut(&(cursor.namespace.clone(), Arc::clone(&cursor.partner))) {
+            held.kept = held.kept.max(Some(cursor.offset));
+        }
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.lock().len()
@@ -117,11 +131,14 @@ impl Cursors {
     }
 
     /// The first offset of a namespace that retention must keep: the least cursor of those that moved
-    /// at `since` or later. `None` where there is none.
+    /// at `since` or later, as a crash would leave them. `None` where there is none. Who has none that is
+    /// durable begins with the earliest after a crash, and needs nothing.
     pub fn keep_from(&self, namespace: &Namespace, since: EventTime) -> Option<Offset> {
         let cursors = self.lock();
-        let of = cursors.iter().filter(|((of, _), held)| of == namespace && held.at >= since);
-        of.map(|(_, held)| held.offset).min()
+        let late = |held: &Held| held.at >= since && !planted::on(Defect::CursorsNotKept);
+        let of = cursors.iter().filter(|((of, _), held)| of == namespace && late(held));
+        let kept = |held: &Held| if planted::on(Defect::CursorsInMemoryCount) { None } else { held.kept };
+        of.map(|(_, held)| kept(held).unwrap_or(held.offset)).min()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Namespace, Arc<str>), Held>> {
@@ -198,6 +215,12 @@ mod tests {
         assert_eq!(cursors.keep_from(&ns("one"), EventTime(50)), Some(Offset(7)));
         assert_eq!(cursors.keep_from(&ns("one"), EventTime(0)), Some(Offset(3)));
         assert_eq!(cursors.keep_from(&ns("one"), EventTime(61)), None);
+        // What is not durable yet is not relied on.
+        assert_eq!(cursors.acknowledged(&ns("one"), "q", Offset(8), EventTime(60), 400), None);
+        assert_eq!(cursors.keep_from(&ns("one"), EventTime(60)), Some(Offset(7)));
+        cursors.kept(&at("one", "q", 8, 60));
+        assert_eq!(cursors.keep_from(&ns("one"), EventTime(60)), Some(Offset(8)));
+        written.lock().unwrap().clear();
         assert_eq!(cursors.acknowledged(&ns("one"), "p", Offset(9), EventTime(99), 500), None);
         cursors.write(&ns("one"), "p", 500);
         assert!(written.lock().unwrap().is_empty(), "it was written before");

@@ -202,8 +202,10 @@ impl MatchLog {
                 held.open.restart(next);
             }
         }
-        let may_go = if self.kept.get().is_some() { self.shown() } else { Offset(u64::MAX) };
+        let kept = self.kept.get().is_some() && !planted::on(Defect::UnkeptGo);
+        let may_go = if kept { self.shown() } else { Offset(u64::MAX) };
         while held.bytes > self.bounds.bytes
+            && !planted::on(Defect::OldChunksStay)
             && held.sealed.front().is_some_and(|oldest| oldest.next <= may_go)
             && let Some(gone) = held.sealed.pop_front()
         {
@@ -235,6 +237,14 @@ impl MatchLog {
             let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             drop(more.wait_while(kept, |kept| *kept < oldest.0));
         }
+    }
+
+    /// Whether an append would wait: for who has no thread that could.
+    #[cfg(test)]
+    pub(crate) fn must_wait(&self) -> bool {
+        let held = self.lock();
+        let full = held.bytes > self.bounds.bytes && self.kept.get().is_some();
+        full && held.sealed.front().is_some_and(|oldest| oldest.next > self.shown())
     }
 
     fn tell_end(&self, end: Offset) {

@@ -75,6 +75,14 @@ impl Delivery {
         }
     }
 
+    /// Logs that hold so little that a test fills them.
+    #[cfg(test)]
+    pub(crate) fn with_small_logs(mut self, bytes: usize, chunk: usize) -> Self {
+        let bounds = match_log::Bounds { bytes, chunk, at_once: chunk };
+        self.logs.iter_mut().for_each(|log| *log = MatchLog::with_bounds(bounds));
+        self
+    }
+
     /// How far partners have acknowledged.
     pub fn cursors(&self) -> &Cursors {
         &self.cursors

@@ -8,6 +8,7 @@
 
 use crate::domain::Offset;
 use crate::limits::{LAG_AGE_MS_MAX, LAG_LOOK_MS, LAG_MATCHES_MAX, PARTNER_SILENT_MS_MAX};
+use crate::planted::{self, Defect};
 
 /// How far a partner may lag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +102,7 @@ impl Patience {
             (self.cursor, self.moved_ms) = (partner.done, now_ms);
         }
         let waiting = end.0.saturating_sub(self.cursor.0);
-        if waiting == 0 || !partner.owes {
+        if waiting == 0 || !partner.owes && !planted::on(Defect::WhoOwesNothingIsCutOff) {
             self.mark = None;
             return Ok((waiting > 0).then(|| now_ms.saturating_add(LAG_LOOK_MS)));
         }

@@ -7,14 +7,17 @@
 //! has to end, because what a failed sync left on the disk is not known.
 //!
 //! Cursors need no place in the order and nobody waits for them: of those that wait for the disk
-//! only each partner's newest counts, so a slow disk does not pile them up.
+//! only each partner's newest counts, so a slow disk does not pile them up. On a full disk they wait:
+//! what room is left is for alerts that stand, and a partner says again how far it is.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::domain::{CursorAt, Namespace};
 use crate::limits::JOURNAL_WAITING_BYTES_MAX;
+use crate::planted::{self, Defect};
 use crate::runtime::Runtime;
 
 use super::journal::{Journal, JournalError, JournalView, Mark, Need, Record, cost, worth_compacting};
@@ -38,11 +41,19 @@ pub trait JournalFile: Send + 'static {
     /// How many bytes of records it has room for, beyond those appended.
     fn room(&self) -> Room;
 
+    /// Looks whether a disk that was full has room again.
+    ///
+    /// # Errors
+    /// Where it failed for good, in one line; a disk that is still full is no error.
+    fn make_room(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// What the journal takes on the disk, bytes.
     fn bytes(&self) -> u64;
 
-    /// Writes the journal anew, with [`compacted`](super::compacted), and drops the old one. Nothing is
-    /// appended and not committed.
+    /// Writes the journal anew, with [`compacted`](super::compacted), and drops the old one; where the disk
+    /// has no room for both, leaves it as it is. Nothing is appended and not committed.
     ///
     /// # Errors
     /// Where it failed for good, in one line.
@@ -58,6 +69,36 @@ pub struct Room {
     pub standing: u64,
 }
 
+impl Room {
+    /// Whether a record of `bytes` is taken where records of `waiting` bytes wait for the disk.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub(crate) fn admit(self, need: Need, bytes: usize, waiting: u64) -> Result<(), JournalError> {
+        let bytes = cost(bytes) + waiting;
+        let room = match need {
+            Need::New if planted::on(Defect::FullDiskTakesAlerts) => u64::MAX,
+            Need::New => self.new,
+            Need::Standing => self.standing,
+        };
+        if bytes > room {
+            Err(JournalError::Full)
+        } else if bytes > JOURNAL_WAITING_BYTES_MAX as u64 {
+            Err(JournalError::Behind)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether cursors are written, which nobody admits: only where even new alerts are taken.
+    pub(crate) fn takes_cursors(self) -> bool {
+        self.new > 0 || planted::on(Defect::CursorsFillDisk)
+    }
+}
+
+/// How often a full disk is tried again.
+const FULL_SLEEP: Duration = Duration::from_millis(500);
+
 /// The newest cursors, by namespace and partner.
 type Cursors = BTreeMap<(Namespace, Arc<str>), CursorAt>;
 
@@ -69,7 +110,11 @@ pub struct LiveJournal {
     progress: Mutex<Progress>,
     /// Progress was made.
     moved: Condvar,
+    on_cursor: OnceLock<OnCursor>,
 }
+
+/// Called with each cursor that is durable.
+pub type OnCursor = Box<dyn Fn(&CursorAt) + Send + Sync>;
 
 struct Queue {
     records: Vec<(u8, Vec<u8>)>,
@@ -103,6 +148,13 @@ impl LiveJournal {
         self.wake.notify_one();
     }
 
+    /// Whom to tell of cursors that are durable. To be called once, before any moves.
+    pub fn on_cursor(&self, tell: OnCursor) {
+        if self.on_cursor.set(tell).is_err() {
+            tracing::error!("somebody hears of durable cursors already: the further one does not");
+        }
+    }
+
     /// Waits until all up to the mark is durable and, where `told`, partitions were told.
     pub(super) fn wait(&self, mark: Mark, told: bool) -> Result<(), JournalError> {
         let mut progress = lock(&self.progress);
@@ -131,14 +183,24 @@ impl LiveJournal {
         self.moved.notify_all();
     }
 
-    /// Waits until something is to be done; `None` where the end has come and all is done.
+    /// Waits until something is to be done, or a full disk is to be tried again; `None` where the end has
+    /// come and all is done.
     fn next(&self) -> Option<MutexGuard<'_, Queue>> {
         let mut queue = lock(&self.queue);
         while queue.records.is_empty() && queue.moved_cursors.is_empty() {
             if queue.stop {
                 return None;
             }
-            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            if queue.room.takes_cursors() {
+                queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let woken = self.wake.wait_timeout(queue, FULL_SLEEP);
+            let (back, wait) = woken.unwrap_or_else(PoisonError::into_inner);
+            queue = back;
+            if wait.timed_out() {
+                break;
+            }
         }
         Some(queue)
     }
@@ -150,18 +212,7 @@ impl Journal for &LiveJournal {
             return Err(why);
         }
         let queue = lock(&self.queue);
-        let bytes = cost(bytes) + queue.bytes;
-        let room = match need {
-            Need::New => queue.room.new,
-            Need::Standing => queue.room.standing,
-        };
-        if bytes > room {
-            Err(JournalError::Full)
-        } else if bytes > JOURNAL_WAITING_BYTES_MAX as u64 {
-            Err(JournalError::Behind)
-        } else {
-            Ok(())
-        }
+        queue.room.admit(need, bytes, queue.bytes)
     }
 
     fn append(&mut self, mark: Mark, kind: u8, payload: Vec<u8>) {
@@ -203,10 +254,12 @@ impl Committer {
             wake: Condvar::new(),
             progress: Mutex::default(),
             moved: Condvar::new(),
+            on_cursor: OnceLock::new(),
         });
         let cursors =
             cursors.into_iter().map(|held| ((held.namespace.clone(), Arc::clone(&held.partner)), held));
-        let work = Work { file, cursors: cursors.collect(), state, runtime, journal: Arc::clone(&journal) };
+        let (cursors, unwritten) = (cursors.collect(), Cursors::new());
+        let work = Work { file, cursors, unwritten, state, runtime, journal: Arc::clone(&journal) };
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || {
             let journal = Arc::clone(&work.journal);
             // A panic leaves nobody waiting either.
@@ -237,7 +290,10 @@ impl Drop for Committer {
 /// What the committer has.
 struct Work<F> {
     file: F,
+    /// Those that are written.
     cursors: Cursors,
+    /// Those that wait for room.
+    unwritten: Cursors,
     state: Arc<State>,
     runtime: Runtime,
     journal: Arc<LiveJournal>,
@@ -260,17 +316,31 @@ impl<F: JournalFile> Work<F> {
     }
 
     fn write(&mut self, records: Vec<(u8, Vec<u8>)>, moved: Cursors) -> Result<(), String> {
-        let mut written = 0;
+        self.unwritten.extend(moved);
+        if !self.file.room().takes_cursors() {
+            self.file.make_room()?;
+        }
+        let moved = if self.file.room().takes_cursors() {
+            std::mem::take(&mut self.unwritten)
+        } else {
+            Cursors::new()
+        };
+        let (mut written, any) = (0, !records.is_empty() || !moved.is_empty());
         for (kind, payload) in records {
             written += cost(payload.len());
             self.file.append(kind, &payload)?;
         }
-        for (key, cursor) in moved {
+        for cursor in moved.values() {
             let (kind, payload) = Record::Cursor(cursor.clone()).encode().map_err(|why| why.to_string())?;
             self.file.append(kind, &payload)?;
-            self.cursors.insert(key, cursor);
         }
-        self.file.commit()?;
+        if any {
+            self.file.commit()?;
+        }
+        if let Some(tell) = self.journal.on_cursor.get() {
+            moved.values().for_each(tell);
+        }
+        self.cursors.extend(moved);
         let room = self.file.room();
         let mut queue = lock(&self.journal.queue);
         queue.bytes -= written;

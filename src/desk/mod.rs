@@ -37,7 +37,7 @@ pub use journal::{
     Recovered, Recovery, ReportTaken, compacted, worth_compacting,
 };
 use live::Committer;
-pub use live::{JournalFile, LiveJournal, OnFailure, Room};
+pub use live::{JournalFile, LiveJournal, OnCursor, OnFailure, Room};
 pub use rejection::{Reason, Rejection};
 pub use replay::{RejectedLine, ReplayActions};
 pub use reports::ReportNo;
@@ -172,6 +172,9 @@ impl Desk {
         };
         let telemetry = self.runtime.telemetry();
         telemetry.actions.count(kind, result);
+        if let Err(DeskError::Journal(JournalError::Full)) = done {
+            telemetry.storage.refused("alerts");
+        }
         if done.is_ok() {
             telemetry.action_told.record(asked.elapsed());
         }
@@ -206,7 +209,11 @@ impl Desk {
     ) -> Result<ReportReceipt, DeskError> {
         granted(grant, grant.may_report(), "report sightings")?;
         let by: Arc<str> = grant.name().into();
-        self.ask(|core, journal, now| core.report(journal, now, by, id, (lat, lon), seen_at))?
+        let taken = self.ask(|core, journal, now| core.report(journal, now, by, id, (lat, lon), seen_at))?;
+        if let Err(DeskError::Journal(JournalError::Full)) = taken {
+            self.runtime.telemetry().storage.refused("reports");
+        }
+        taken
     }
 
     /// Confirms a report: it becomes a sighting of its alert, seen when the report says.

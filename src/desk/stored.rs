@@ -11,6 +11,7 @@ use super::Policies;
 use super::journal::{JournalView, RecordError, RecoverError, Recovered, Recovery, compacted};
 use super::live::{JournalFile, Room};
 use crate::limits::{JOURNAL_READ_BYTES, JOURNAL_SEGMENT_BYTES};
+use crate::planted::{self, Defect};
 use crate::store::{Disk, LogOptions, LogReader, OpenReport, SegmentedLog, StoreError};
 
 /// Why the journal could not be opened or written anew.
@@ -100,7 +101,8 @@ impl StoredJournal {
         Ok(())
     }
 
-    fn put(&mut self, kind: u8, payload: &[u8]) -> Result<(), StoreError> {
+    /// Takes a record into the group that the next [`flush`](Self::flush) makes durable.
+    pub(crate) fn put(&mut self, kind: u8, payload: &[u8]) -> Result<(), StoreError> {
         if !self.log.fits(payload.len()) {
             self.flush()?;
         }
@@ -110,7 +112,8 @@ impl StoredJournal {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), StoreError> {
+    /// Makes durable and final what was put.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
         let before = self.log.bytes();
         self.log.seal()?;
         let rolled = (self.had_spare && !self.log.has_spare()) || self.log.bytes() > before;
@@ -119,6 +122,29 @@ impl StoredJournal {
         self.appended = 0;
         self.had_spare = self.log.prepare()?;
         Ok(())
+    }
+
+    /// Reserves the spare segment where there is none; a full disk is no error.
+    pub(crate) fn reserve(&mut self) -> Result<(), StoreError> {
+        self.had_spare = self.log.prepare()?;
+        Ok(())
+    }
+
+    /// What is visible of it.
+    #[cfg(test)]
+    pub(crate) fn reader(&self) -> LogReader {
+        self.log.reader()
+    }
+
+    /// Writes the journal anew where the disk has room for it beside this one. Nothing is put and not flushed.
+    pub(crate) fn compact_to(&mut self, view: &JournalView) -> Result<(), StoredError> {
+        // The two logs stand side by side, each with what it reserves.
+        let needed = self.log.bytes() + 2 * self.options.segment_bytes;
+        let full = !self.log.has_spare() || self.disk.free_bytes()? < needed;
+        if full && !planted::on(Defect::CompactsFullDisk) {
+            return Ok(());
+        }
+        self.successor(view)
     }
 
     fn successor(&mut self, view: &JournalView) -> Result<(), StoredError> {
@@ -139,8 +165,13 @@ impl StoredJournal {
         log.seal()?;
         drop(log);
         let path_of = |name: &str| format!("{}/{name}", self.folder);
+        if planted::on(Defect::OldJournalGoesFirst) {
+            remove(&*self.disk, &self.folder, &old)?;
+        }
         self.disk.rename(&path, &path_of(&generation.to_string()))?;
-        self.disk.sync_folder(&self.folder)?;
+        if !planted::on(Defect::RenameNotSynced) {
+            self.disk.sync_folder(&self.folder)?;
+        }
         let (log, _) = open_log(&self.disk, &path_of(&generation.to_string()), self.options, generation)?;
         (self.log, self.generation) = (log, generation);
         self.opened()?;
@@ -221,7 +252,11 @@ impl JournalFile for StoredJournal {
         self.log.bytes()
     }
 
+    fn make_room(&mut self) -> Result<(), String> {
+        self.reserve().map_err(|why| why.to_string())
+    }
+
     fn compact(&mut self, view: &JournalView) -> Result<(), String> {
-        self.successor(view).map_err(|why| why.to_string())
+        self.compact_to(view).map_err(|why| why.to_string())
     }
 }

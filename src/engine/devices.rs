@@ -13,6 +13,7 @@ use super::rows::{PAGE_ROWS, Phase, Row, Rows, Seen, WINDOW_MS};
 use super::saving::{Defect, Saving, planted};
 use super::sets::{LocalSet, SetId, Sets};
 use crate::domain::{AlertNo, EventTime, Ping, Position};
+use crate::planted as defects;
 
 /// All devices of a partition.
 #[derive(Debug)]
@@ -303,10 +304,14 @@ impl Devices {
             return None;
         }
         let device = ping.device.0;
+        let set = match self.last_of(ix).filter(|_| defects::on(defects::Defect::RowKeepsSet)) {
+            Some(last) => self.set_of(ix, self.rows.row(last)),
+            None => SetId::EMPTY,
+        };
         let seen = Seen {
             time: self.hold_time(ix, device, ping.at),
             accuracy_m: ping.accuracy_m,
-            set: self.use_set(ix, device, SetId::EMPTY),
+            set: self.use_set(ix, device, set),
         };
         let row = Row::of(device);
         let row = row.with_ping(ping.position.lat_e7(), ping.position.lon_e7(), seen);

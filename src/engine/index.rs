@@ -20,6 +20,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::memory::{Region, equal_bytes, prefetch};
 use super::rows::Rows;
+use crate::planted::{self, Defect};
 
 /// The number of a device's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,28 @@ const SPARSE: usize = BLOCK_SLOTS * 35 / 100;
 /// Inserts or removals that pay for a block's move. A table that grows by a quarter is done
 /// before it is a tenth fuller.
 const CHANGES_PER_BLOCK: u32 = 64;
+
+/// When a table changes its size.
+struct Pace {
+    full: usize,
+    sparse: usize,
+    changes_per_block: u32,
+}
+
+#[cfg(not(test))]
+#[inline(always)]
+const fn pace() -> Pace {
+    Pace { full: FULL, sparse: SPARSE, changes_per_block: CHANGES_PER_BLOCK }
+}
+
+/// In tests a table may grow by a handful of devices, and take long.
+#[cfg(test)]
+fn pace() -> Pace {
+    if super::seams::are_small() {
+        return Pace { full: 3, sparse: 1, changes_per_block: 2 };
+    }
+    Pace { full: FULL, sparse: SPARSE, changes_per_block: CHANGES_PER_BLOCK }
+}
 
 /// Entries between asking for a row and reading its device, while a block is moved.
 const MOVE_AHEAD: usize = 24;
@@ -140,11 +163,17 @@ impl Index {
 
     /// Empty, with room for so many devices.
     pub(super) fn sized(seed: u64, devices: usize) -> Self {
-        Self { table: Table::new(devices / FULL + 1), ..Self::new(seed) }
+        Self { table: Table::new(devices / pace().full + 1), ..Self::new(seed) }
     }
 
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether it grows or shrinks now.
+    #[cfg(test)]
+    pub(super) fn is_growing(&self) -> bool {
+        self.old.blocks > 0
     }
 
     /// A multiplication folded onto itself; the highest hash is left out, so that `border` can
@@ -222,7 +251,7 @@ impl Index {
     pub(super) fn insert(&mut self, hash: Hash, device: u64, row: RowNo, rows: &Rows) {
         self.place(hash, device, row);
         self.len += 1;
-        if self.old.blocks == 0 && self.len > self.table.blocks * FULL {
+        if self.old.blocks == 0 && self.len > self.table.blocks * pace().full {
             self.resize(self.table.blocks + (self.table.blocks / 4).max(1));
         }
         self.pay(rows);
@@ -239,7 +268,7 @@ impl Index {
         rows: &Rows,
         alike: &mut Vec<(RowNo, RowNo)>,
     ) {
-        if self.old.blocks > 0 || self.len >= self.table.blocks * FULL {
+        if self.old.blocks > 0 || self.len >= self.table.blocks * pace().full {
             match self.find(hash, device, rows) {
                 Some(same) => alike.push((same, row)),
                 None => self.insert(hash, device, row, rows),
@@ -274,8 +303,8 @@ impl Index {
         self.take(hash, device, row);
         self.len -= 1;
         let blocks = self.table.blocks;
-        if self.old.blocks == 0 && blocks > 4 && self.len < blocks * SPARSE {
-            self.resize(self.len / (FULL * 4 / 5) + 1);
+        if self.old.blocks == 0 && blocks > 4 && self.len < blocks * pace().sparse {
+            self.resize(self.len / (pace().full * 4 / 5) + 1);
         }
         self.pay(rows);
     }
@@ -366,7 +395,7 @@ impl Index {
             return;
         }
         self.unpaid += 1;
-        if self.unpaid >= CHANGES_PER_BLOCK {
+        if self.unpaid >= pace().changes_per_block {
             self.unpaid = 0;
             self.move_block(rows);
         }
@@ -397,6 +426,9 @@ impl Index {
             // The lowest hash of the first block that was not moved.
             ((self.moved as u128) << 64).div_ceil(self.old.blocks as u128) as u64
         };
+        if planted::on(Defect::GrowthLosesEntry) {
+            count = count.saturating_sub(1);
+        }
         for (n, &row) in entries[..count].iter().enumerate() {
             if let Some(later) = entries.get(n + MOVE_AHEAD) {
                 rows.prefetch(RowNo(*later));

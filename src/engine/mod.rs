@@ -23,6 +23,8 @@ mod restore;
 mod rows;
 pub(crate) mod saving;
 mod scan;
+#[cfg(test)]
+pub(crate) mod seams;
 mod sets;
 mod snapshot;
 mod standing;

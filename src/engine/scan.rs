@@ -210,7 +210,7 @@ impl Count {
         let mut left = rows;
         for page in &bucket.pages {
             for row in devices.rows.page(*page, left.min(PAGE_ROWS)) {
-                if !known.knows(devices, ix, *row) {
+                if !known.knows(devices, ix, *row) && !planted::on(Defect::PreviewCountsForgotten) {
                     continue;
                 }
                 let spot = Spot::new(row.position());

@@ -11,6 +11,7 @@ use super::rows::{PAGE_ROWS, PageNo};
 use super::scan::KnownFrom;
 use super::sets::SetId;
 use crate::domain::{DeviceId, MaxAge, Ping};
+use crate::planted::{self, Defect};
 
 /// Where the search goes on.
 #[derive(Debug, Default)]
@@ -88,7 +89,7 @@ impl Partition {
         let mut gone = 0_u64;
         for (i, row) in self.devices.rows.page(page, len).iter().enumerate() {
             let goes = if departed {
-                !self.may_hear(self.devices.set_of(ix, *row))
+                !self.may_hear(self.devices.set_of(ix, *row)) && !planted::on(Defect::DepartedStay)
             } else {
                 !known.knows(&self.devices, ix, *row)
             };
@@ -109,7 +110,7 @@ impl Partition {
 
     fn forget(&mut self, ix: BucketIx, no: RowNo) {
         let row = self.devices.rows.row(no);
-        if !self.may_hear(self.devices.set_of(ix, row)) {
+        if !self.may_hear(self.devices.set_of(ix, row)) || planted::on(Defect::ForgetsNotified) {
             self.devices.remove(ix, no);
             return;
         }

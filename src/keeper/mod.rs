@@ -7,10 +7,14 @@
 //!
 //! What it never does: decide about an alert or a match.
 
+#[cfg(test)]
+mod full_disk;
 mod pings;
 mod recover;
 mod snapshots;
 mod sources;
+#[cfg(test)]
+mod upgrade;
 mod writer;
 
 use std::path::Path;
@@ -112,7 +116,12 @@ pub enum KeepError {
 impl KeepError {
     /// Whether something that was kept cannot be read as it was written.
     fn is_damage(&self) -> bool {
-        matches!(self, Self::Snapshot { .. }) || matches!(self, Self::Store(why) if why.is_damage())
+        match self {
+            // What a later version wrote is whole.
+            Self::Snapshot { why, .. } => !matches!(why, SnapshotError::Version(_)),
+            Self::Store(why) => why.is_damage(),
+            _ => false,
+        }
     }
 }
 
@@ -236,6 +245,12 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
     let desk = Desk::with_journal(runtime.clone(), recovered.desk, recovered.cursors, journal, on_failure)?;
     let desk = Arc::new(desk);
     if let Some(journal) = desk.journal() {
+        let kept = Arc::downgrade(&delivery);
+        journal.on_cursor(Box::new(move |cursor| {
+            if let Some(delivery) = kept.upgrade() {
+                delivery.cursors().kept(cursor);
+            }
+        }));
         delivery.cursors().write_to(Box::new(move |cursor| journal.cursor(cursor)));
     }
     let shared = snapshots::Shared {

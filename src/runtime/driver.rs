@@ -216,6 +216,24 @@ impl Driver {
         Some((machine.clock(), machine.devices()))
     }
 
+    /// A namespace's machine, for a test to look at.
+    #[cfg(test)]
+    pub(crate) fn machine(&self, namespace: NamespaceIx) -> &Partition {
+        &self.machines[usize::from(namespace.0)]
+    }
+
+    /// Asks for a preview, which slices of work count.
+    #[cfg(test)]
+    pub(crate) fn ask_preview(
+        &mut self,
+        part: PartSpec<PreparedArea>,
+        mode: Uncertainty,
+    ) -> crossbeam::channel::Receiver<Vec<Vec<u64>>> {
+        let (reply, answer) = crossbeam::channel::bounded(1);
+        self.preview(part, mode, reply);
+        answer
+    }
+
     /// Does what a queue brought.
     pub(super) fn apply(&mut self, task: Task) {
         match task {
@@ -425,7 +443,7 @@ impl Driver {
     }
 
     /// There was nothing to do for a while.
-    pub(super) fn idle(&mut self) {
+    pub(crate) fn idle(&mut self) {
         self.machines.iter_mut().for_each(Partition::idle);
         if let Some(counted) = &self.counted {
             // Devices are forgotten at leisure.

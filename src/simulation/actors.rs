@@ -6,20 +6,19 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::acts::{self, Act, Growth, HOUR};
+use super::bounds::UNAPPLIED;
 use super::dice::Situation as S;
 use super::disk::MATCHES;
 use super::model::Seen;
 use super::places::SPOTS;
 use super::server::{Batch, Waiting, plain};
 use super::world::{Accepted, Manner, Message, Stream, World};
+use crate::delivery::{CutOff, Patience, Standing};
 use crate::desk::{Actor, DeskError, JournalError, Mark};
 use crate::domain::{EventTime, Offset, Uncertainty};
 use crate::runtime::NamespaceIx;
 use crate::store::StoreError;
 use crate::wire::{Header, MatchColumns};
-
-/// Batches of a source that the server takes before it stops reading.
-const UNAPPLIED: usize = 4;
 
 impl World {
     pub(super) fn source_step(&mut self) {
@@ -34,11 +33,15 @@ impl World {
     }
 
     fn make_batch(&mut self, nth: usize) {
-        let count = 1 + self.dice.below(10);
+        let count = 1 + self.dice.below(if self.crowd { 60 } else { 10 });
         let now = self.time + self.sources[nth].clock_off;
         let mut pings = Vec::new();
         let base = now - self.dice.pick(&[0, 0, 0, 3_000, 20_000]);
         for i in 0..count {
+            // Now and then one that nobody has seen.
+            if self.sources[nth].devices.clone().count() < 200 && self.dice.one_in(12) {
+                self.sources[nth].devices.end += 1;
+            }
             let source = &mut self.sources[nth];
             let device = source.devices.start
                 + self.dice.below((source.devices.end - source.devices.start) as usize) as u64;
@@ -223,9 +226,7 @@ impl World {
             self.hit(S::ActionRejected);
         }
         self.server.waiting.push(Waiting { pending, action, authority, request });
-        if let Some(error) = self.server.files.failed.take() {
-            self.store_error(error);
-        } else if self.dice.one_in(3) {
+        if self.dice.one_in(3) {
             self.tell_durable();
         }
     }
@@ -236,11 +237,36 @@ impl World {
         if manner == Manner::Slow && !self.dice.one_in(4) {
             return;
         }
+        if self.lags(nth) {
+            return;
+        }
         if self.dice.one_in(3) {
             self.acknowledge(nth);
         } else {
             self.partner_reads(nth);
         }
+    }
+
+    /// Whether a partner is cut off because it lags.
+    fn lags(&mut self, nth: usize) -> bool {
+        let partner = &mut self.partners[nth];
+        let end = self.server.sink.delivery.log(NamespaceIx(partner.ns as u16)).end();
+        let owes = partner.acknowledged < partner.sent;
+        let standing = Standing { done: Offset(partner.acknowledged), owes };
+        let (Some(_), Some(patience)) = (partner.connection, &mut partner.patience) else { return false };
+        let now_ms = self.server.sink.delivery.ticks().now_ms();
+        let Err(why) = patience.look(standing, end, now_ms) else { return false };
+        partner.connection = None;
+        self.trace.note("cut off", &[nth as i64]);
+        self.hit(match why {
+            CutOff::Matches { .. } => S::CutOffMatches,
+            CutOff::Age { .. } => S::CutOffAge,
+            CutOff::Silent { .. } => S::CutOffSilent,
+        });
+        if !owes {
+            self.wrong(format!("partner {nth} owes nothing and is cut off: {why}"));
+        }
+        true
     }
 
     fn acknowledge(&mut self, nth: usize) {
@@ -270,11 +296,24 @@ impl World {
         let ns = self.partners[nth].ns;
         if self.partners[nth].connection.is_none() {
             let connection = self.serial();
-            let cursor = self.server.cursors[nth];
             let from_start = self.dice.one_in(6);
+            let log = self.server.sink.delivery.log(NamespaceIx(ns as u16));
+            let (earliest, end) = (log.earliest().0, log.end());
+            if earliest != self.server.files.logs[ns].first() {
+                self.wrong(format!("the log of {ns} is said to begin at {earliest}"));
+            }
+            let cursor = self.cursor_of(nth).unwrap_or(earliest);
             let partner = &mut self.partners[nth];
-            let from = if from_start { 0 } else { cursor };
-            let from = from.max(self.server.files.logs[ns].first());
+            let mut from = if from_start { earliest } else { cursor };
+            if from < earliest {
+                // It is told so, and begins with what there is.
+                self.seen.hit(S::OffsetGone);
+                from = earliest;
+            }
+            partner.skipped |= partner.saw.range(..earliest).count() as u64 != earliest;
+            let ticks = self.server.sink.delivery.ticks().now_ms();
+            partner.patience = Some(Patience::new(self.setup.lag, Offset(from), end, ticks));
+            partner.acknowledged = from;
             if from < partner.next {
                 self.seen.hit(S::PartnerReplay);
             }
@@ -312,7 +351,9 @@ impl World {
         true
     }
 
-    fn read_memory(&self, ns: usize, from: u64) -> Option<Vec<super::model::Found>> {
+    /// As a subscription reads: from memory, or by the log from the disk. `None` where the disk's own
+    /// error is wanted.
+    fn read_memory(&mut self, ns: usize, from: u64) -> Option<Vec<super::model::Found>> {
         let log = self.server.sink.delivery.log(NamespaceIx(ns as u16));
         let chunk = log.read(Offset(from)).ok()??;
         Some(chunk.matches()?.iter().map(|(_, found)| plain(&found)).collect())
@@ -360,18 +401,39 @@ impl World {
     }
 
     fn cursor_arrives(&mut self, nth: usize, offset: u64) {
-        let visible = self.server.files.logs[self.partners[nth].ns].visible();
-        let sent = self.partners[nth].sent;
-        let cursor = &mut self.server.cursors[nth];
-        // Past the end or what it was sent: refused. Old: it says nothing new.
-        if offset > visible.min(sent) || offset <= *cursor {
+        let partner = &mut self.partners[nth];
+        // Past what it was sent: its session ends. Old: it says nothing new.
+        if offset > partner.sent {
+            partner.connection = None;
             return;
         }
-        *cursor = offset;
+        if offset <= partner.acknowledged {
+            return;
+        }
+        partner.acknowledged = offset;
         // Who says that it has what it has not, misses it by its own fault.
-        self.partners[nth].skipped |= offset > self.partners[nth].next;
-        self.server.moved.insert(nth);
+        partner.skipped |= offset > partner.next;
+        let ns = &self.setup.runtime.namespaces[partner.ns].name;
+        let delivery = &self.server.sink.delivery;
+        let (at, now_ms, name) = (self.server.now(), delivery.ticks().now_ms(), format!("partner-{nth}"));
+        let later = delivery.cursors().acknowledged(ns, &name, Offset(offset), EventTime(at), now_ms);
+        if later.is_some() {
+            // The end of a session writes it.
+            delivery.cursors().write(ns, &name, now_ms);
+        }
+        let first = self.server.files.logs[self.partners[nth].ns].first();
+        self.gone[nth] &= offset < first;
+        if self.acked[nth].is_none_or(|(old, _)| old < offset) {
+            self.acked[nth] = Some((offset, at));
+        }
         self.trace.note("cursor", &[nth as i64, offset as i64]);
+    }
+
+    /// Where a partner resumes.
+    pub(super) fn cursor_of(&self, nth: usize) -> Option<u64> {
+        let ns = &self.setup.runtime.namespaces[self.partners[nth].ns].name;
+        let held = self.server.sink.delivery.cursors().get(ns, &format!("partner-{nth}"));
+        held.map(|offset| offset.0)
     }
 
     pub(super) fn deliver_step(&mut self) {

@@ -9,16 +9,16 @@ use super::dice::Situation as S;
 use super::disk::{Files, MATCHES, read_all};
 use super::model::{Desk, Order, Rules};
 use super::server::{Ledger, Server, Shard};
-use super::world::World;
-use crate::desk::{NumberedTold, Record, Recovered};
-use crate::domain::{Cause, Offset};
+use super::world::{World, partner_no};
+use crate::desk::{NumberedTold, Record, Recovered, StoredError};
+use crate::domain::{Cause, CursorAt};
 use crate::engine::{Partition, PartitionConfig, Restorer};
-use crate::runtime::{Driver, Logged, MatchSink, NamespaceIx, Recovery, stand_alerts};
+use crate::runtime::{Driver, Logged, MatchSink, Recovery, stand_alerts};
 use crate::store::{Manifest, StoreError};
 use crate::wire::{Header, MatchColumns};
 
 /// An action that is decided again, and what the rules make of it.
-type Again = (NumberedTold, Rc<Order>);
+pub(super) type Again = (NumberedTold, Rc<Order>);
 
 impl World {
     pub(super) fn crash(&mut self) {
@@ -65,7 +65,11 @@ impl World {
         self.trace.note("crash", &[i64::from(power)]);
         if power {
             self.hit(S::PowerCut);
+            let before = self.disk.counts().undone_renames;
             self.disk.power_cut();
+            if self.disk.counts().undone_renames > before {
+                self.hit(S::RenameUndone);
+            }
         } else {
             self.hit(S::Kill);
             self.disk.crash();
@@ -79,6 +83,11 @@ impl World {
         }
         if self.server.shards.iter().any(|shard| shard.driver.has_work()) {
             self.hit(S::CrashMidScan);
+        }
+        let namespaces = self.history.len();
+        let grows = |shard: &Shard| (0..namespaces).any(|ns| shard.machine(ns).is_growing());
+        if self.server.shards.iter().any(grows) {
+            self.hit(S::Growth);
         }
         if !self.server.waiting.is_empty() {
             self.hit(S::CrashUnconfirmed);
@@ -137,7 +146,15 @@ impl World {
     }
 
     fn start(&mut self) -> Result<(), StoreError> {
-        let files = Files::open(&self.disk, self.history.len())?;
+        let id = self.dice.next();
+        let (files, recovered) = match Files::open(&self.disk, self.history.len(), id) {
+            Ok(opened) => opened,
+            Err(StoredError::Store(why)) => return Err(why),
+            Err(why) => {
+                self.wrong(format!("the journal gives no desk: {why}"));
+                return Ok(());
+            }
+        };
         if files.torn > 0 {
             self.hit(S::TornTail);
         }
@@ -154,26 +171,17 @@ impl World {
             self.expect(kept);
         }
         // Nothing keeps the clock from having been set back meanwhile.
-        let mut server = Server::new(&self.setup, self.time + self.off, files);
-        let (recovered, all) = match self.recover_desk(&server)? {
-            Some(both) => both,
-            None => return Ok(()),
-        };
-        server.desk = recovered.desk;
-        for cursor in &recovered.cursors {
-            let nth = cursor.partner.strip_prefix("partner-").and_then(|nth| nth.parse().ok());
-            let nth: usize = nth.unwrap_or_default();
-            server.cursors[nth] = cursor.offset.0;
+        if self.faults && self.dice.one_in(5) {
+            self.setup.runtime.partitions = 1 + self.dice.below(4) as u32;
         }
-        self.check_cursors(&server);
+        let mut server = Server::new(&self.setup, self.time + self.off, files);
+        let Some(all) = self.recover_desk(&server, &recovered)? else { return Ok(()) };
+        server.desk = recovered.desk;
+        self.check_cursors(&server, &recovered.cursors);
         for (again, _) in &all {
             if let Some(info) = &again.told.info {
                 server.sink.alert(info);
             }
-        }
-        for ns in 0..self.history.len() {
-            let end = server.files.logs[ns].next();
-            server.sink.delivery.log(NamespaceIx(ns as u16)).start_at(Offset(end));
         }
         self.server = server;
         self.set_clock();
@@ -186,12 +194,18 @@ impl World {
                 self.server.ledgers[source] = Ledger::restarted(mark.batch);
             }
         }
+        let files = manifest.iter().flat_map(|manifest| &manifest.files);
+        let partitions = files.map(|file| file.partition + 1).max().unwrap_or(self.setup.runtime.partitions);
+        self.server.set_shards(&self.setup, partitions);
         for nth in 0..self.server.shards.len() {
             let of_rules = snap.as_ref().and_then(|snap| snap[nth].clone());
             self.recover_partition(nth, manifest.as_ref(), of_rules, &all)?;
             if self.error.is_some() {
                 return Ok(());
             }
+        }
+        if partitions != self.setup.runtime.partitions {
+            self.deal(&all);
         }
         Ok(())
     }
@@ -311,9 +325,7 @@ impl World {
         for (ns, rules) in rules.iter_mut().enumerate() {
             self.drop_logged(ns, rules);
         }
-        let found = vec![Vec::new(); namespaces];
-        let (urgent, data) = Default::default();
-        self.server.shards[nth] = Shard { driver, urgent, data, rules, found };
+        self.server.shards[nth] = Shard::of(driver, rules);
         self.collect(nth);
         Ok(())
     }
@@ -359,9 +371,22 @@ impl World {
         self.ended = true;
     }
 
-    fn check_cursors(&mut self, server: &Server) {
-        for nth in 0..self.partners.len() {
-            let (cursor, durable) = (server.cursors[nth], self.durable_cursors[nth]);
+    /// The cursors that the journal gave back.
+    fn check_cursors(&mut self, server: &Server, cursors: &[CursorAt]) {
+        self.acked.fill(None);
+        let mut found = vec![0; self.partners.len()];
+        for cursor in cursors {
+            let nth = partner_no(&cursor.partner);
+            found[nth] = cursor.offset.0;
+            let first = server.files.logs[self.partners[nth].ns].first();
+            if first > cursor.offset.0 && !self.gone[nth] {
+                let offset = cursor.offset.0;
+                self.wrong(format!("the log begins at {first}, the cursor of partner {nth} is {offset}"));
+            }
+            self.acked[nth] = Some((cursor.offset.0, cursor.at.0));
+        }
+        for (nth, cursor) in found.into_iter().enumerate() {
+            let durable = self.durable_cursors[nth];
             if cursor < durable {
                 self.wrong(format!("the cursor of partner {nth} went back from {durable} to {cursor}"));
             }
@@ -373,14 +398,13 @@ impl World {
     }
 
     /// Decides the journal's actions again: each must be there as it was accepted.
-    fn recover_desk(&mut self, server: &Server) -> Result<Option<(Recovered, Vec<Again>)>, StoreError> {
-        let mut recovery = crate::desk::Recovery::new(Default::default());
+    fn recover_desk(
+        &mut self,
+        server: &Server,
+        recovered: &Recovered,
+    ) -> Result<Option<Vec<Again>>, StoreError> {
         let mut actions = 0;
         for record in read_all(&server.files.journal.reader(), 0)? {
-            if let Err(why) = recovery.record(record.kind, &record.payload) {
-                self.wrong(format!("the journal gives no desk: {why}"));
-                return Ok(None);
-            }
             if let Ok(Record::Action(decided)) = Record::decode(record.kind, &record.payload) {
                 let Some(accepted) = self.accepted.get(actions) else {
                     self.wrong(format!("nobody asked for {decided:?}"));
@@ -405,7 +429,6 @@ impl World {
         self.accepted.truncate(actions);
         let alerts: Vec<_> =
             self.history.iter().flat_map(|one| one.stories.keys()).map(|key| key.0).collect();
-        let recovered = recovery.finish();
         self.desk = Desk::default();
         let mut all = Vec::new();
         for (accepted, told) in self.accepted.clone().iter().zip(&recovered.orders) {
@@ -418,7 +441,7 @@ impl World {
         if let Some(no) = alerts.into_iter().find(|no| *no as usize >= self.desk.alerts()) {
             self.wrong(format!("the log speaks of alert {no}, which the journal has not"));
         }
-        Ok(Some((recovered, all)))
+        Ok(Some(all))
     }
 
     /// What a match log tells of a partition's devices, from an offset on.

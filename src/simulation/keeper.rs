@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::dice::Situation as S;
 use super::model::Rules;
 use super::world::{Message, World};
+use crate::domain::EventTime;
 use crate::runtime::NamespaceIx;
 use crate::store::{BlockWriter, Manifest, ManifestFile, SnapshotDraft, SourceMark, StoreError};
 
@@ -94,12 +95,19 @@ impl World {
 
     fn begin_partition(&mut self, keeper: &mut Keeper, nth: usize) -> Result<(), StoreError> {
         self.collect(nth);
+        // Its thread waits in the middle of something.
+        if self.server.sink.late() > 0 {
+            return Ok(());
+        }
         let shard = &mut self.server.shards[nth];
         if !shard.driver.begin_snapshot() {
             return Ok(());
         }
         if shard.rules.iter().any(|rules| rules.next_stage_at().is_some_and(|due| due <= rules.clock)) {
             self.seen.hit(S::StagePending);
+        }
+        if (0..self.history.len()).any(|ns| shard.machine(ns).is_growing()) {
+            self.seen.hit(S::GrowthSaved);
         }
         let orders = shard.driver.orders();
         keeper.snap[nth] = Some((orders, Rc::new(shard.rules.clone())));
@@ -115,7 +123,7 @@ impl World {
                 partition: nth as u32,
                 last_action: orders,
                 clock_ms: clock.0,
-                match_log_end: self.server.sink.delivery.log(of).end().0,
+                match_log_end: self.server.sink.delivery.log(of).appended().0,
                 ping_log_next: None,
                 devices: devices as u64,
             };
@@ -143,15 +151,49 @@ impl World {
         for number in skipped.iter().map(|s| s.number).chain(finished.iter().skip(2).map(|m| m.number)) {
             folder.remove(number)?;
         }
-        for ns in 0..self.history.len() {
-            let name = self.setup.runtime.namespaces[ns].name.as_str();
-            let ends = finished.iter().take(2).flat_map(|manifest| &manifest.files);
-            let ends = ends.filter(|file| file.namespace == name).map(|file| file.match_log_end).min();
-            let cursors = self.partners.iter().zip(&self.durable_cursors).filter(|(p, _)| p.ns == ns);
-            let below = cursors.map(|(_, cursor)| *cursor).chain(ends).min().unwrap_or(0);
-            // The older of two may have to do, so what it needs stays.
-            if finished.len() >= 2 && self.server.files.logs[ns].trim(below)? > 0 {
-                self.hit(S::LogTrimmed);
+        // The older of two may have to do, so what it needs stays.
+        if finished.len() >= 2 {
+            for ns in 0..self.history.len() {
+                self.trim(ns, &finished[..2])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What neither these snapshots nor partners that came lately need goes, as `keeper` has it; then it is
+    /// looked at by the world's own notes.
+    fn trim(&mut self, ns: usize, kept: &[Manifest]) -> Result<(), StoreError> {
+        let name = self.setup.runtime.namespaces[ns].name.clone();
+        let ends = kept.iter().flat_map(|manifest| &manifest.files);
+        let ends = ends.filter(|file| file.namespace == name.as_str()).map(|file| file.match_log_end);
+        let ends: Vec<u64> = ends.collect();
+        let (lag, now) = (self.setup.lag, self.server.now());
+        let since = now - lag.age_ms as i64;
+        let delivery = &self.server.sink.delivery;
+        let cursor = delivery.cursors().keep_from(&name, EventTime(since)).map(|offset| offset.0);
+        let recent = delivery.log(NamespaceIx(ns as u16)).appended().0.saturating_sub(lag.matches);
+        let below = ends.iter().copied().chain(cursor).chain([recent]).min().unwrap_or(0);
+        if self.server.files.logs[ns].trim(below)? > 0 {
+            self.hit(S::LogTrimmed);
+        }
+        let (first, end) = (self.server.files.logs[ns].first(), self.history[ns].matches.len() as u64);
+        let needed = ends.into_iter().chain([end.saturating_sub(lag.matches)]).min().unwrap_or(0);
+        if first > needed {
+            self.wrong(format!("the log of {ns} begins at {first}, {needed} is needed"));
+        }
+        for (nth, partner) in self.partners.iter().enumerate().filter(|(_, partner)| partner.ns == ns) {
+            match self.acked[nth] {
+                Some((offset, at)) if at >= since && first > offset && !self.gone[nth] => {
+                    let why = format!("the log begins at {first}, partner {nth} has acknowledged {offset}");
+                    self.error.get_or_insert(why);
+                }
+                Some((offset, at)) if at < since && first > offset => {
+                    self.gone[nth] = true;
+                    if !partner.skipped {
+                        self.seen.hit(S::TrimmedByAge);
+                    }
+                }
+                _ => {}
             }
         }
         Ok(())

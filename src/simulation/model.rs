@@ -4,6 +4,7 @@
 //! [`Desk`] judges what authorities ask; [`Rules`] is one partition of one namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::acts::{Act, Circle, Growth, POLICIES};
 use super::places::places;
@@ -53,6 +54,11 @@ impl Part {
             (Growth::Fixed, _) => 0.0,
             _ => self.stages()[self.stage].1,
         }
+    }
+
+    /// Whether its stage of a number contains a device.
+    fn reaches(&self, stage: usize, seen: &Seen, mode: Uncertainty) -> bool {
+        Self { stage, ..self.clone() }.contains(seen, mode)
     }
 
     fn contains(&self, seen: &Seen, mode: Uncertainty) -> bool {
@@ -257,6 +263,53 @@ impl Rules {
 
     pub(super) fn knows(&self, at: i64) -> bool {
         self.max_age.is_none_or(|age| self.clock.saturating_sub(at) <= age)
+    }
+
+    /// The share of devices that `mine` names, of partitions that have all done these orders. What some
+    /// of them have not done yet is done again.
+    pub(super) fn dealt(old: &[&Self], mine: impl Fn(u64) -> bool, orders: &[Rc<Order>]) -> Self {
+        let mut new = Self::new(old[0].max_age);
+        orders.iter().for_each(|order| new.order(order));
+        let clock = old.iter().map(|rules| rules.clock).min().unwrap_or(i64::MIN);
+        let pending = old.iter().any(|rules| {
+            rules.clock != old[0].clock || rules.next_stage_at().is_some_and(|due| due <= rules.clock)
+        });
+        new.pass(clock);
+        if !pending {
+            new.stages_through(clock);
+        }
+        for rules in old {
+            let own = rules.devices.iter().filter(|(device, _)| mine(**device));
+            new.devices.extend(own.map(|(device, seen)| (*device, *seen)));
+            for (alert, told) in &rules.notified {
+                let told = told.iter().copied().filter(|device| mine(*device));
+                new.notified.entry(*alert).or_default().extend(told);
+            }
+        }
+        new
+    }
+
+    /// How many known devices each stage of a part reaches.
+    pub(super) fn preview(&self, part: &Part, mode: Uncertainty) -> Vec<u64> {
+        let known: Vec<&Seen> = self.devices.values().filter(|seen| self.knows(seen.at)).collect();
+        let reached = |stage| known.iter().filter(|seen| part.reaches(stage, seen, mode)).count() as u64;
+        (0..part.stages().len()).map(reached).collect()
+    }
+
+    /// Known devices, and those that are forgotten and were notified of an alert that is not cancelled.
+    pub(super) fn held(&self) -> (usize, usize) {
+        let known = self.devices.iter().filter(|(_, seen)| self.knows(seen.at)).map(|(device, _)| *device);
+        let known: BTreeSet<u64> = known.collect();
+        let stands = |alert: &u32| self.alerts.get(alert).is_some_and(|alert| !alert.cancelled);
+        let told = self.notified.iter().filter(|(alert, _)| stands(alert)).flat_map(|(_, told)| told);
+        let told: BTreeSet<u64> = told.copied().collect();
+        (known.len(), told.difference(&known).count())
+    }
+
+    /// Whether a device was notified of an alert that is not cancelled.
+    pub(super) fn hears(&self, device: u64) -> bool {
+        let told = self.notified.iter().filter(|(_, told)| told.contains(&device));
+        told.into_iter().any(|(alert, _)| self.alerts.get(alert).is_some_and(|alert| !alert.cancelled))
     }
 
     /// A match that the log holds: it stands.

@@ -3,16 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::disk::Files;
 use super::keeper::Keeper;
 use super::model::{Found, Order, Rules, Seen};
 use super::places::places;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, LagLimits, Ticks, TicksHand};
 use crate::desk::{DeskCore, DeskError, Pending, Receipt};
-use crate::domain::{DeviceId, EventTime, Match, MaxAge, Namespace, Ping, PingRow, Position, partition_of};
+use crate::domain::{
+    CursorAt, DeviceId, EventTime, Match, MaxAge, Namespace, Offset, Ping, PingRow, Position, partition_of,
+};
+use crate::engine::Partition;
 use crate::runtime::{
     AlertInfo, Clock, ClockMode, Driver, MatchSink, NamespaceConfig, NamespaceIx, Output, RuntimeConfig, Told,
 };
@@ -41,19 +44,69 @@ impl Clock for SimClock {
     }
 }
 
-/// Real match logs, and a copy of what went in.
+/// Most bytes of sealed chunks that a match log holds in memory, and most matches of a chunk.
+pub(super) const LOG_BYTES: usize = 5_000;
+const LOG_CHUNK: usize = 8;
+
+/// Real match logs, and a copy of what went in. Where a log is full of what is not kept yet, what would
+/// wait in a partition's thread waits in `late`, and the partitions do nothing meanwhile.
 pub(super) struct Sink {
     pub(super) delivery: Delivery,
     emitted: Mutex<Vec<(usize, Match)>>,
+    late: Mutex<VecDeque<(NamespaceIx, Output)>>,
+    /// Memory held more of a log than it may, and not for want of the disk.
+    pub(super) over: AtomicBool,
+    /// Cursors that are to be written, the newest of each partner.
+    pub(super) moved: Arc<Mutex<BTreeMap<Arc<str>, CursorAt>>>,
 }
 
 impl Sink {
-    pub(super) fn new(config: &RuntimeConfig) -> Self {
-        Self { delivery: Delivery::new(&config.namespaces), emitted: Mutex::default() }
+    pub(super) fn new(config: &RuntimeConfig, lag: LagLimits, ticks: Ticks, cursors: Vec<CursorAt>) -> Self {
+        let delivery = Delivery::with(&config.namespaces, lag, ticks, cursors);
+        let delivery = delivery.with_small_logs(LOG_BYTES, LOG_CHUNK);
+        let moved = Arc::<Mutex<BTreeMap<_, _>>>::default();
+        let into = Arc::clone(&moved);
+        delivery.cursors().write_to(Box::new(move |cursor: &CursorAt| {
+            let mut moved = into.lock().unwrap();
+            let held = moved.entry(Arc::clone(&cursor.partner)).or_insert_with(|| cursor.clone());
+            if cursor.offset > held.offset {
+                *held = cursor.clone();
+            }
+        }));
+        Self {
+            delivery,
+            emitted: Mutex::default(),
+            late: Mutex::default(),
+            over: AtomicBool::new(false),
+            moved,
+        }
     }
 
     pub(super) fn take(&self) -> Vec<(usize, Match)> {
         std::mem::take(&mut *self.emitted.lock().unwrap())
+    }
+
+    /// How many appends wait for room.
+    pub(super) fn late(&self) -> usize {
+        self.late.lock().unwrap().len()
+    }
+
+    /// A log has room again, perhaps.
+    pub(super) fn append_late(&self) {
+        let mut late = self.late.lock().unwrap();
+        while late.front().is_some_and(|(ns, _)| !self.delivery.log(*ns).must_wait())
+            && let Some((ns, matches)) = late.pop_front()
+        {
+            self.append(ns, &matches);
+        }
+    }
+
+    fn append(&self, namespace: NamespaceIx, matches: &Output) {
+        self.delivery.matches(namespace, matches);
+        let log = self.delivery.log(namespace);
+        if log.view().bytes as usize > LOG_BYTES && !log.must_wait() {
+            self.over.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -63,9 +116,18 @@ impl MatchSink for Sink {
     }
 
     fn matches(&self, namespace: NamespaceIx, matches: &Output) {
-        self.delivery.matches(namespace, matches);
+        let mut late = self.late.lock().unwrap();
+        if !late.is_empty() || self.delivery.log(namespace).must_wait() {
+            late.push_back((namespace, matches.filtered(|_, _| true)));
+        } else {
+            self.append(namespace, matches);
+        }
         let ns = usize::from(namespace.0);
         self.emitted.lock().unwrap().extend(matches.iter().map(|(_, found)| (ns, found)));
+    }
+
+    fn end(&self, namespace: NamespaceIx) -> Offset {
+        MatchSink::end(&self.delivery, namespace)
     }
 }
 
@@ -105,6 +167,21 @@ pub(super) struct Shard {
     /// By namespace.
     pub(super) rules: Vec<Rules>,
     pub(super) found: Vec<Vec<Found>>,
+    /// Whose row a row was when it was last looked at, by namespace.
+    pub(super) rows: BTreeMap<(usize, u32), u64>,
+}
+
+impl Shard {
+    pub(super) fn of(driver: Driver, rules: Vec<Rules>) -> Self {
+        let found = vec![Vec::new(); rules.len()];
+        let (urgent, data, rows) = Default::default();
+        Self { driver, urgent, data, rules, found, rows }
+    }
+
+    /// The machine of a namespace.
+    pub(super) fn machine(&self, ns: usize) -> &Partition {
+        self.driver.machine(NamespaceIx(ns as u16))
+    }
 }
 
 /// An answer that waits for the journal.
@@ -180,10 +257,8 @@ pub(super) struct Server {
     pub(super) ledgers: Vec<Ledger>,
     /// Sessions that are open, with their source.
     pub(super) sessions: BTreeMap<u64, usize>,
-    /// By partner.
-    pub(super) cursors: Vec<u64>,
-    /// Partners whose cursor moved since the journal was written.
-    pub(super) moved: BTreeSet<usize>,
+    /// Moves the clock that partners are judged by.
+    pub(super) hand: TicksHand,
     pub(super) keeper: Option<Keeper>,
 }
 
@@ -195,7 +270,7 @@ pub(super) struct Setup {
     pub(super) skew: i64,
     pub(super) slice: usize,
     pub(super) sources: usize,
-    pub(super) partners: usize,
+    pub(super) lag: LagLimits,
 }
 
 impl Setup {
@@ -205,7 +280,7 @@ impl Setup {
         skew: i64,
         slice: usize,
         sources: usize,
-        partners: usize,
+        lag: LagLimits,
     ) -> Self {
         let namespaces = max_ages.iter().enumerate().map(|(n, age)| NamespaceConfig {
             name: Namespace::new(["north", "south", "east"][n]).unwrap(),
@@ -218,29 +293,25 @@ impl Setup {
             clock_skew_ms: skew,
             sliced: true,
         };
-        Self { runtime, max_ages, skew, slice, sources, partners }
+        Self { runtime, max_ages, skew, slice, sources, lag }
     }
 }
 
 impl Server {
     /// An empty process at a time.
     pub(super) fn new(setup: &Setup, raw: i64, files: Files) -> Self {
-        let sink = Arc::new(Sink::new(&setup.runtime));
+        let (ticks, hand) = Ticks::by_hand();
+        let cursors = files.written_cursors();
+        let sink = Arc::new(Sink::new(&setup.runtime, setup.lag, ticks, cursors));
+        for (ns, log) in (0..).zip(&files.logs) {
+            let held = sink.delivery.log(NamespaceIx(ns));
+            held.start_at(Offset(log.next()));
+            held.keep(log.reader(), Box::new(|| {}));
+            held.show(Offset(log.visible()));
+        }
         let clock = Arc::new(SimClock::new(raw));
-        let shard = |nth: u32| {
-            let (sink, clock) = (Arc::clone(&sink), Arc::clone(&clock));
-            let mut driver = Driver::new(&setup.runtime, sink, clock, u64::from(nth));
-            driver.set_slice(setup.slice);
-            Shard {
-                driver,
-                urgent: VecDeque::new(),
-                data: VecDeque::new(),
-                rules: setup.max_ages.iter().map(|age| Rules::new(*age)).collect(),
-                found: vec![Vec::new(); setup.max_ages.len()],
-            }
-        };
-        Self {
-            shards: (0..setup.runtime.partitions).map(shard).collect(),
+        let mut server = Self {
+            shards: Vec::new(),
             sink,
             clock,
             files,
@@ -250,10 +321,23 @@ impl Server {
             orders: VecDeque::new(),
             ledgers: vec![Ledger::default(); setup.sources],
             sessions: BTreeMap::new(),
-            cursors: vec![0; setup.partners],
-            moved: BTreeSet::new(),
+            hand,
             keeper: None,
-        }
+        };
+        server.set_shards(setup, setup.runtime.partitions);
+        server
+    }
+
+    /// So many empty partitions.
+    pub(super) fn set_shards(&mut self, setup: &Setup, partitions: u32) {
+        let shard = |nth: u32| {
+            let (sink, clock) = (Arc::clone(&self.sink), Arc::clone(&self.clock));
+            let mut driver = Driver::new(&setup.runtime, sink, clock, u64::from(nth));
+            driver.set_slice(setup.slice);
+            let rules = setup.max_ages.iter().map(|age| Rules::new(*age)).collect();
+            Shard::of(driver, rules)
+        };
+        self.shards = (0..partitions).map(shard).collect();
     }
 
     pub(super) fn partition(&self, device: u64) -> usize {

@@ -16,7 +16,9 @@ impl World {
         self.trace.note("settle", &[self.time]);
         for round in 0..5 {
             if round > 0 {
-                self.time += [0, MINUTE, 2 * HOUR, 3 * HOUR, 24 * HOUR][round];
+                let ms = [0, MINUTE, 2 * HOUR, 3 * HOUR, 24 * HOUR][round];
+                self.time += ms;
+                self.server.hand.pass(ms as u64);
             }
             self.set_clock();
             if round == 1 {
@@ -28,6 +30,7 @@ impl World {
             }
         }
         self.all_arrived();
+        self.tables_are_tidy();
         self.hit(S::EndReached);
     }
 
@@ -47,7 +50,7 @@ impl World {
                     moved = true;
                 }
             }
-            moved |= !self.server.waiting.is_empty();
+            moved |= !self.server.waiting.is_empty() || self.server.sink.late() > 0;
             self.sync_journal();
             for ns in 0..self.history.len() {
                 self.sync_log(ns);

@@ -9,8 +9,12 @@ use super::checks::{History, same};
 use super::dice::{Dice, Seen, Situation as S, Trace};
 use super::disk::{Files, MATCHES};
 use super::keeper::Snap;
-use super::model::{Desk, Found};
+use super::model::{Desk, Found, Kind, Part};
 use super::server::{Batch, Server, Setup, plain};
+use crate::delivery::{LagLimits, Patience};
+use crate::domain::{CursorAt, DeviceId, DirectiveKind, Offset, PartSpec, Uncertainty};
+use crate::geo::PreparedArea;
+use crate::runtime::NamespaceIx;
 use crate::store::StoreError;
 use crate::store::faulty::FaultyDisk;
 
@@ -72,6 +76,9 @@ pub(super) struct Partner {
     pub(super) next: u64,
     /// What the server sent it next, for this connection.
     pub(super) sent: u64,
+    /// What it has acknowledged on this connection, as the server knows.
+    pub(super) acknowledged: u64,
+    pub(super) patience: Option<Patience>,
     pub(super) saw: BTreeMap<u64, Found>,
     /// It acknowledged what it had not received.
     pub(super) skipped: bool,
@@ -86,6 +93,9 @@ pub(super) struct Accepted {
     /// The authority was told: it must outlive everything.
     pub(super) confirmed: bool,
 }
+
+/// An area as partitions have it, and by the rules.
+pub(super) type Area = (PartSpec<PreparedArea>, Uncertainty, Part);
 
 pub(super) struct World {
     pub(super) dice: Dice,
@@ -121,10 +131,17 @@ pub(super) struct World {
     pub(super) serial: u64,
     /// Cursors that were durable, by partner.
     pub(super) durable_cursors: Vec<u64>,
-    pub(super) synced_cursors: Vec<u64>,
+    /// What the server took of each partner's acknowledgements last, and when by its clock.
+    pub(super) acked: Vec<Option<(u64, i64)>>,
+    /// By partner: its cursor was too old for retention when the log was trimmed.
+    pub(super) gone: Vec<bool>,
     /// What a partner may have seen ends here, by namespace.
     pub(super) shown: Vec<u64>,
     pub(super) ids: u32,
+    /// Many devices, and more happens.
+    pub(super) crowd: bool,
+    /// The newest area that partitions were told of.
+    pub(super) area: Option<Area>,
     /// The newest time that pings of a device were accepted and safe.
     pub(super) error: Option<String>,
 }
@@ -133,14 +150,15 @@ impl World {
     pub(super) fn new(seed: u64, told: bool) -> Self {
         let mut dice = Dice::new(seed);
         let namespaces = 1 + dice.below(2);
-        let ages = [Some(24 * HOUR), Some(HOUR), Some(20 * MINUTE), None];
+        let ages = [Some(24 * HOUR), Some(HOUR), Some(20 * MINUTE), None, Some(60 * 24 * HOUR)];
+        let crowd = dice.one_in(8);
         let max_ages: Vec<_> = (0..namespaces).map(|_| dice.pick(&ages)).collect();
         let mut sources = Vec::new();
         for ns in 0..namespaces {
-            let mut first = 1;
-            for _ in 0..1 + dice.below(2) {
-                let devices = first..first + 2 + dice.below(12) as u64;
-                first = devices.end;
+            for nth in 0..1 + dice.below(2) as u64 {
+                // Others of its own come later.
+                let first = 1 + 1_000 * nth;
+                let devices = first..first + 2 + dice.below(if crowd { 80 } else { 12 }) as u64;
                 let clock_off = if dice.one_in(6) { dice.range(-MINUTE, 2 * MINUTE) } else { 0 };
                 sources.push(Source {
                     ns,
@@ -161,6 +179,8 @@ impl World {
             connection: None,
             next: 0,
             sent: 0,
+            acknowledged: 0,
+            patience: None,
             saw: BTreeMap::new(),
             skipped: false,
         };
@@ -171,10 +191,15 @@ impl World {
             .map(|ns| partner(&mut dice, ns))
             .collect();
         let (partitions, slice) = (1 + dice.below(3) as u32, dice.pick(&[17, 24, 90, 10_000]));
-        let setup = Setup::new(partitions, max_ages, MINUTE, slice, sources.len(), partners.len());
+        let lag = LagLimits {
+            matches: dice.pick(&[30, 100, 10_000]),
+            age_ms: dice.pick(&[HOUR, 3 * HOUR, 24 * HOUR]) as u64,
+            silent_ms: dice.pick(&[5 * MINUTE, 30 * MINUTE]) as u64,
+        };
+        let setup = Setup::new(partitions, max_ages, MINUTE, slice, sources.len(), lag);
         let time = START + dice.range(0, HOUR);
         let disk = FaultyDisk::new(seed);
-        let files = Files::open(&disk, namespaces).unwrap();
+        let (files, _) = Files::open(&disk, namespaces, dice.next()).unwrap();
         let server = Server::new(&setup, time, files);
         Self {
             trace: Trace::new(told),
@@ -198,11 +223,14 @@ impl World {
             sources,
             authorities: (0..1 + dice.below(2)).map(|_| Authority::default()).collect(),
             durable_cursors: vec![0; partners.len()],
-            synced_cursors: vec![0; partners.len()],
+            acked: vec![None; partners.len()],
+            gone: vec![false; partners.len()],
             shown: vec![0; namespaces],
             partners,
             serial: 0,
             ids: 4 + dice.below(9) as u32,
+            crowd,
+            area: None,
             error: None,
             setup,
             dice,
@@ -233,9 +261,10 @@ impl World {
 
     /// Runs to the end; what is wrong, if anything is.
     pub(super) fn run(&mut self) -> Result<(), String> {
-        let steps = self.dice.range(40, 240);
+        let steps = if self.crowd { self.dice.range(150, 500) } else { self.dice.range(40, 240) };
         for _ in 0..steps {
             self.step();
+            self.bounded();
             if let Some(error) = self.error.take() {
                 return Err(error);
             }
@@ -271,6 +300,8 @@ impl World {
             94..=95 => self.network_fault(),
             96 if self.dice.one_in(2) => self.disk_fault(),
             96 => self.clock_fault(),
+            97 if self.dice.one_in(3) => self.compact_journal(),
+            97 if self.dice.one_in(3) => self.preview(),
             97 => self.keeper_steps(),
             _ => {
                 if self.dice.one_in(2) {
@@ -285,6 +316,10 @@ impl World {
             0 => self.dice.range(MINUTE, 15 * MINUTE),
             1 => self.dice.range(15 * MINUTE, 2 * HOUR),
             2 if self.dice.one_in(6) => self.dice.range(20 * HOUR, 30 * HOUR),
+            2 if self.dice.one_in(20) => {
+                self.hit(S::WeeksPass);
+                self.dice.range(25 * 24 * HOUR, 70 * 24 * HOUR)
+            }
             // To the very moment of a stage.
             3..=6 => {
                 let next = self.server.shards[0].rules[0].next_stage_at();
@@ -295,6 +330,7 @@ impl World {
             _ => self.dice.range(0, 2_000),
         };
         self.time += ms;
+        self.server.hand.pass(ms as u64);
         self.set_clock();
     }
 
@@ -327,6 +363,10 @@ impl World {
     /// One turn of a partition's thread.
     pub(super) fn turn(&mut self, nth: usize) -> bool {
         let now = self.server.now();
+        if self.server.sink.late() > 0 {
+            self.hit(S::PartitionsWait);
+            return false;
+        }
         let shard = &mut self.server.shards[nth];
         let busy = shard.driver.has_work();
         if busy && !shard.urgent.is_empty() {
@@ -338,6 +378,11 @@ impl World {
             self.trace.note("order", &[nth as i64, no as i64, now]);
             self.collect(nth);
             return true;
+        }
+        if !busy && self.dice.one_in(20) {
+            // Nothing came for a while.
+            self.seen.hit(S::Idle);
+            shard.driver.idle();
         }
         // Now and then a stage falls due just after the thread has looked at the clock.
         if !busy && (!self.faults || !self.dice.one_in(4)) {
@@ -368,13 +413,12 @@ impl World {
 
     fn pings(&mut self, nth: usize, session: u64, batch: &Rc<Batch>, now: i64) {
         use super::model::Fate;
-        use crate::runtime::NamespaceIx;
         let (base, rows, own) = self.server.rows(nth, batch);
         let shard = &mut self.server.shards[nth];
         let counts = shard.driver.pings(NamespaceIx(batch.ns as u16), base, &rows, &[]);
         let rules = &mut shard.rules[batch.ns];
         rules.batch(now);
-        let mut future = 0;
+        let (mut future, devices) = (0, own.iter().map(|(device, _)| *device).collect::<Vec<_>>());
         for (device, seen) in own {
             if rules.devices.get(&device).is_some_and(|old| !rules.knows(old.at)) {
                 self.seen.hit(S::Forgotten);
@@ -391,9 +435,49 @@ impl World {
         if counts.rejected_total() != future || counts.total() != rows.len() as u64 {
             self.wrong(format!("{counts:?} of {} pings, {future} of them in the future", rows.len()));
         }
+        self.note_rows(nth, batch.ns, &devices);
         self.trace.note("pings", &[nth as i64, batch.source as i64, batch.no as i64, now]);
         self.collect(nth);
         self.server.ledgers[batch.source].part_applied(session, batch.no);
+    }
+
+    /// A preview of an area is counted, by slices, while nothing else happens.
+    fn preview(&mut self) {
+        let nth = self.dice.below(self.server.shards.len());
+        let shard = &mut self.server.shards[nth];
+        let Some((part, mode, by_rules)) = self.area.clone().filter(|_| !shard.driver.has_work()) else {
+            return;
+        };
+        let answer = shard.driver.ask_preview(part, mode);
+        let counts = loop {
+            match answer.try_recv() {
+                Ok(counts) => break counts,
+                Err(_) if shard.driver.work_a_slice() => {}
+                Err(_) => return self.wrong("a preview has no answer"),
+            }
+        };
+        let due = shard.rules.iter().map(|rules| rules.preview(&by_rules, mode)).collect::<Vec<_>>();
+        if counts != due {
+            self.wrong(format!("a preview counts {counts:?}, {due:?} by the rules"));
+        }
+        if due.iter().flatten().any(|count| *count > 0) {
+            self.hit(S::Preview);
+        }
+    }
+
+    /// Whether rows of those who were forgotten are others' now.
+    fn note_rows(&mut self, nth: usize, ns: usize, devices: &[u64]) {
+        let shard = &mut self.server.shards[nth];
+        for device in devices {
+            let Some(row) = shard.machine(ns).row_of(DeviceId(*device)) else { continue };
+            let rules = &shard.rules[ns];
+            let hears = |old: u64| {
+                rules.hears(old) && rules.devices.get(&old).is_none_or(|seen| !rules.knows(seen.at))
+            };
+            if shard.rows.insert((ns, row), *device).is_some_and(|old| old != *device && hears(old)) {
+                self.seen.hit(S::RowReused);
+            }
+        }
     }
 
     /// Takes what the sink got; where a partition has nothing left to do, its matches must be what
@@ -422,7 +506,7 @@ impl World {
         }
         let mut results = Vec::new();
         for (ns, (found, rules)) in shard.found.iter_mut().zip(&mut shard.rules).enumerate() {
-            let clock = shard.driver.state_of(crate::runtime::NamespaceIx(ns as u16)).map(|(at, _)| at.0);
+            let clock = shard.driver.state_of(NamespaceIx(ns as u16)).map(|(at, _)| at.0);
             if clock != Some(rules.clock) {
                 results.push((Err(format!("its clock is {clock:?}, {} by the rules", rules.clock)), false));
             }
@@ -490,7 +574,10 @@ impl World {
             }
             4 | 8 if self.may_lie && !self.lied => {
                 let files = self.disk.files();
-                let (path, bytes) = files[self.dice.below(files.len())].clone();
+                let logs: Vec<_> =
+                    files.iter().filter(|(path, _)| path.starts_with("matches")).cloned().collect();
+                let among = if self.dice.one_in(2) { logs } else { files };
+                let (path, bytes) = among[self.dice.below(among.len())].clone();
                 let content = self.disk.content(&path);
                 // Most of a file is room that is not used yet.
                 let used: Vec<usize> = (0..content.len()).filter(|at| content[*at] != 0).collect();
@@ -511,12 +598,39 @@ impl World {
 
     /// What the journal holds becomes durable; then partitions are told, and authorities.
     pub(super) fn sync_journal(&mut self) {
-        let seals = !self.faults || !self.dice.one_in(3);
-        if let Err(error) = self.write_journal(seals) {
+        if let Err(error) = self.write_journal() {
+            if error.is_full() {
+                self.wrong(format!("what was admitted meets a full disk: {error}"));
+            }
             self.store_error(error);
             return;
         }
         self.tell_durable();
+    }
+
+    /// The journal is written anew, where nothing waits.
+    fn compact_journal(&mut self) {
+        if self.server.files.journal_waits() {
+            return;
+        }
+        let view = self.server.desk.view(self.server.files.written_cursors());
+        let before = crate::desk::JournalFile::bytes(&self.server.files.journal);
+        if self.faults && self.dice.one_in(2) {
+            self.disk.set_fuse(Some(self.dice.below(60) as u64));
+        }
+        let done = self.server.files.compact(&view);
+        self.trace.note("compacted", &[i64::from(done.is_ok()), before as i64]);
+        match done {
+            Ok(()) => self.hit(S::Compacted),
+            Err(error) => {
+                if error.is_full() {
+                    self.wrong(format!("compaction meets a full disk: {error}"));
+                } else if self.disk.is_dead() {
+                    self.hit(S::CrashInCompaction);
+                }
+                self.store_error(error);
+            }
+        }
     }
 
     /// Tells partitions and authorities what is durable.
@@ -534,6 +648,11 @@ impl World {
             if let Some(info) = &due.told.info {
                 use crate::runtime::MatchSink;
                 self.server.sink.alert(info);
+            }
+            if let DirectiveKind::Publish { part, uncertainty, .. } = &due.told.order.kind
+                && let Kind::Publish { part: by_rules, .. } = &order.kind
+            {
+                self.area = Some((part.clone(), *uncertainty, by_rules.clone()));
             }
             for shard in &mut self.server.shards {
                 shard.urgent.push_back((no, due.told.clone(), Rc::clone(&order)));
@@ -558,25 +677,21 @@ impl World {
         }
     }
 
-    fn write_journal(&mut self, seals: bool) -> Result<(), StoreError> {
-        use crate::desk::Record;
-        use crate::domain::{CursorAt, EventTime, Offset};
-        let at = EventTime(self.server.now());
-        for nth in std::mem::take(&mut self.server.moved) {
-            let namespace = self.setup.runtime.namespaces[self.partners[nth].ns].name.clone();
-            let partner = format!("partner-{nth}").into();
-            let offset = Offset(self.server.cursors[nth]);
-            let record = Record::Cursor(CursorAt { namespace, partner, offset, at });
-            let (kind, payload) = record.encode().unwrap();
-            self.server.files.append_journal(kind, &payload)?;
-        }
-        let journal = &mut self.server.files.journal;
-        journal.sync()?;
-        self.synced_cursors.clone_from(&self.server.cursors);
-        journal.prepare()?;
-        if seals {
-            journal.seal()?;
-            self.durable_cursors.clone_from(&self.synced_cursors);
+    fn write_journal(&mut self) -> Result<(), StoreError> {
+        let moved = std::mem::take(&mut *self.server.sink.moved.lock().unwrap());
+        let all: Vec<CursorAt> = moved.values().cloned().collect();
+        if self.server.files.commit(all)? {
+            for cursor in moved.values() {
+                let nth = partner_no(&cursor.partner);
+                self.durable_cursors[nth] = self.durable_cursors[nth].max(cursor.offset.0);
+                self.server.sink.delivery.cursors().kept(cursor);
+            }
+        } else if !moved.is_empty() {
+            self.seen.hit(S::CursorsWait);
+            let mut held = self.server.sink.moved.lock().unwrap();
+            for (partner, cursor) in moved {
+                held.entry(partner).or_insert(cursor);
+            }
         }
         Ok(())
     }
@@ -589,24 +704,30 @@ impl World {
     }
 
     fn write_log(&mut self, ns: usize) -> Result<(), StoreError> {
-        use crate::domain::Offset;
-        use crate::runtime::NamespaceIx;
         let sink = std::sync::Arc::clone(&self.server.sink);
         let log = sink.delivery.log(NamespaceIx(ns as u16));
         let stored = &mut self.server.files.logs[ns];
-        while let Ok(Some(chunk)) = log.read(Offset(stored.next())) {
+        while let Some(chunk) = log.unkept(Offset(stored.next())) {
             if !stored.fits(chunk.frame.len()) {
                 stored.sync()?;
             }
             stored.append(MATCHES, chunk.first.0, chunk.next.0, &[&chunk.frame])?;
         }
         stored.sync()?;
+        log.show(Offset(stored.visible()));
         stored.prepare()?;
         if !self.faults || !self.dice.one_in(3) {
             stored.seal()?;
         }
         let visible = stored.visible();
+        log.show(Offset(visible));
+        sink.append_late();
         self.trace.note("log synced", &[ns as i64, visible as i64]);
         Ok(())
     }
+}
+
+/// Which partner has this name.
+pub(super) fn partner_no(name: &str) -> usize {
+    name.strip_prefix("partner-").and_then(|nth| nth.parse().ok()).unwrap_or_default()
 }

@@ -52,6 +52,8 @@ pub(crate) struct Counts {
     /// Power cuts that took bytes, names.
     pub(crate) lost_bytes: u64,
     pub(crate) lost_names: u64,
+    /// Of these, renames, which are thereby undone.
+    pub(crate) undone_renames: u64,
     pub(crate) garbage_sectors: u64,
     pub(crate) flips: u64,
 }
@@ -304,6 +306,7 @@ impl World {
                 apply(&mut self.durable, op);
             } else {
                 self.counts.lost_names += 1;
+                self.counts.undone_renames += u64::from(matches!(op, NameOp::Rename(..)));
             }
         }
         // A name in a folder that is not there leads nowhere.

@@ -145,7 +145,7 @@ impl SnapshotFolder {
     /// The manifests of finished snapshots, newest first, and what was skipped. Their files are not read here.
     ///
     /// # Errors
-    /// `Io`.
+    /// `LaterVersion`, `Io`.
     pub fn list(&self) -> Result<(Vec<Manifest>, Vec<SkippedSnapshot>), StoreError> {
         let (mut finished, mut skipped) = (Vec::new(), Vec::new());
         for number in self.numbers()?.into_iter().rev() {
@@ -156,7 +156,8 @@ impl SnapshotFolder {
             }
             match self.manifest(number) {
                 Ok(manifest) => finished.push(manifest),
-                Err(error @ StoreError::Io { .. }) => return Err(error),
+                // What a later version wrote is neither passed over nor, later, removed.
+                Err(error @ (StoreError::Io { .. } | StoreError::LaterVersion { .. })) => return Err(error),
                 Err(error) => skipped.push(SkippedSnapshot { number, error: Some(error) }),
             }
         }

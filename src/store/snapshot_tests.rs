@@ -184,9 +184,9 @@ fn a_later_version_is_named() {
     let file = disk.open(&path).unwrap();
     file.write_at(0, text.as_bytes()).unwrap();
     file.truncate(text.len() as u64).unwrap();
-    let (found, skipped) = folder.list().unwrap();
-    assert!(found.is_empty());
-    assert!(matches!(skipped[0].error, Some(StoreError::LaterVersion { version: 2, known: 1, .. })));
+    let refused = folder.list().unwrap_err();
+    assert!(matches!(refused, StoreError::LaterVersion { version: 2, known: 1, .. }), "{refused}");
+    assert!(refused.to_string().starts_with(&path), "{refused}");
 }
 
 #[test]

@@ -243,7 +243,19 @@ fn pack(out: &mut Vec<u8>, width: u8, rows: &[PingRow], mut value: impl FnMut(&P
     if width == 0 {
         return;
     }
-    let end = out.len() + bytes_of(rows.len(), width as u8);
+    if width == 64 {
+        out.extend(rows.iter().flat_map(|row| value(row).to_le_bytes()));
+        return;
+    }
+    let (begin, end) = (out.len(), out.len() + bytes_of(rows.len(), width as u8));
+    // Room for the last word whole, so that no write needs a look at it.
+    out.resize(end + size_of::<u64>(), 0);
+    let mut words = out.get_mut(begin..).unwrap_or_default().chunks_exact_mut(size_of::<u64>());
+    let mut put = |word: u64| {
+        if let Some(place) = words.next() {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+    };
     // Values are gathered in a word from the bottom up, and a full word is written.
     let (mut word, mut filled) = (0_u64, 0_u32);
     for row in rows {
@@ -251,12 +263,12 @@ fn pack(out: &mut Vec<u8>, width: u8, rows: &[PingRow], mut value: impl FnMut(&P
         word |= value << filled;
         filled += width;
         if filled >= 64 {
-            out.extend_from_slice(&word.to_le_bytes());
+            put(word);
             filled -= 64;
             word = value.checked_shr(width - filled).unwrap_or(0);
         }
     }
-    out.extend_from_slice(&word.to_le_bytes());
+    put(word);
     out.truncate(end);
 }
 

@@ -118,7 +118,6 @@ fn headers_and_hellos() -> Vec<Case> {
         ),
         case("a source without name", "operator", ingest_of("default", "", 1), BadHello, "1 to 64"),
         case("a source of 65", "operator", ingest_of("default", &"s".repeat(65), 1), BadHello, "not 65"),
-        case("batches from 0", "operator", ingest_of("default", "s", 0), BadHello, "from 1"),
     ]
 }
 

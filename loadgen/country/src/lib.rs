@@ -5,23 +5,35 @@
 //! about as much as two cache misses. The trick: all that is slow (chances, logarithms, angles) is in
 //! tables of some hundred KiB made once; a device only draws places in them.
 //!
-//! Two of three devices live in one of 1,215 cities, by population, thinning out exponentially
+//! Unless said otherwise, two of three devices live in one of 1,215 cities, by population, thinning out exponentially
 //! from its centre; one of three lives anywhere within 120 km of one. So a country of millions
 //! occupies tens of thousands of H3 cells of resolution 5.
 //!
 //! Invariants: all is decided by the seed; [`Country::id`] never gives two devices one pseudonym;
 //! a device's own pings have increasing times, one in each [`Turns`] round.
 
+mod block;
 mod tables;
+mod towers;
 mod turns;
 
-use tables::{Place, Tables};
-pub use turns::Turns;
+pub use block::Block;
+use tables::{Lines, Tables, gone_of, rate};
+pub use towers::Towers;
+pub use turns::{Gaps, Turn, Turns};
 
 /// Metres a second of a walker.
 const WALKING: f64 = 1.4;
+/// The shortest line that is walked up and down, and by how much the longest is longer, m.
+const WALKS_M: (f64, f64) = (500.0, 4_500.0);
 /// Metres a second of a driver.
 const DRIVING: f64 = 15.0;
+/// As of walkers.
+const DRIVES_M: (f64, f64) = (10_000.0, 140_000.0);
+/// Metres a second of a train.
+const RAIL: f64 = 70.0;
+/// The shortest line of a train, 1e-7 degree of latitude: a kilometre.
+const RAIL_E7_MIN: f32 = 90_000.0;
 
 /// A city.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +48,26 @@ pub struct City {
     pub population: u32,
 }
 
+/// Where people live.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Population {
+    /// Only in and around these cities; empty for all.
+    pub cities: Vec<String>,
+    /// The share of those who live in villages, anywhere within 120 km of a city.
+    pub villages: f64,
+}
+
+impl Default for Population {
+    /// All cities, and a third in villages, as in China's census of 2020.
+    fn default() -> Self {
+        Self { cities: Vec::new(), villages: 0.35 }
+    }
+}
+
+/// A city that the table does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownCity(pub String);
+
 /// Which shares of the devices do what; the rest is somewhere else at every ping.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shares {
@@ -45,15 +77,17 @@ pub struct Shares {
     pub walk: f64,
     /// Drive at 15 m/s, up and down a line of 10 to 150 km.
     pub drive: f64,
+    /// Go by train at 70 m/s between home and somewhere in the country, to and fro.
+    pub rail: f64,
 }
 
 impl Shares {
     /// A country by day.
-    pub const COUNTRY: Self = Self { still: 0.7, walk: 0.2, drive: 0.1 };
+    pub const COUNTRY: Self = Self { still: 0.7, walk: 0.2, drive: 0.1, rail: 0.0 };
     /// Each ping in another place of the country: the worst for an index.
-    pub const TELEPORT: Self = Self { still: 0.0, walk: 0.0, drive: 0.0 };
+    pub const TELEPORT: Self = Self { still: 0.0, walk: 0.0, drive: 0.0, rail: 0.0 };
     /// Nobody leaves home.
-    pub const STILL: Self = Self { still: 1.0, walk: 0.0, drive: 0.0 };
+    pub const STILL: Self = Self { still: 1.0, walk: 0.0, drive: 0.0, rail: 0.0 };
 }
 
 /// Latitude and longitude in 1e-7 degree.
@@ -82,17 +116,40 @@ impl Point {
 #[derive(Clone)]
 pub struct Country {
     seed: u64,
-    /// Below the first of 65,536: still; below the second: walks; below the third: drives.
-    kinds: [u64; 3],
+    /// Below the first of 65,536: still; then: walks, drives, goes by train; the rest is anywhere.
+    kinds: [u64; 4],
     tables: Tables,
+    walks: Lines,
+    drives: Lines,
 }
 
 impl Country {
-    /// A country.
+    /// All of the country, as in [`Population::default`].
     pub fn new(seed: u64, shares: Shares) -> Self {
+        Self::of(seed, shares, Tables::new(tables::all_cities(), Population::default().villages))
+    }
+
+    /// A country where people live as said.
+    ///
+    /// # Errors
+    /// Where a city is not in the table.
+    pub fn peopled(seed: u64, shares: Shares, people: &Population) -> Result<Self, UnknownCity> {
+        let mut cities = tables::all_cities();
+        if !people.cities.is_empty() {
+            cities = tables::chosen(&cities, &people.cities)?;
+        }
+        Ok(Self::of(seed, shares, Tables::new(cities, people.villages)))
+    }
+
+    fn of(seed: u64, shares: Shares, tables: Tables) -> Self {
         let part = |share: f64| (share.clamp(0.0, 1.0) * 65_536.0).round() as u64;
-        let kinds = [shares.still, shares.still + shares.walk, shares.still + shares.walk + shares.drive];
-        Self { seed: mix(seed), kinds: kinds.map(part), tables: Tables::new() }
+        let mut sum = 0.0;
+        let kinds = [shares.still, shares.walk, shares.drive, shares.rail].map(|share| {
+            sum += share;
+            part(sum)
+        });
+        let (walks, drives) = (Lines::new(WALKING, WALKS_M), Lines::new(DRIVING, DRIVES_M));
+        Self { seed: mix(seed), kinds, tables, walks, drives }
     }
 
     /// The cities, the largest first.
@@ -114,51 +171,58 @@ impl Country {
     /// Where device `i` lives.
     #[inline]
     pub fn home(&self, i: u64) -> Point {
-        let (place, north_m, east_m) = self.tables.home(mix(i ^ self.seed));
-        place.moved(north_m, east_m)
+        self.tables.home(mix(i ^ self.seed)).1
     }
 
     /// Where device `i` is, `ms` after the start.
     #[inline]
     pub fn at(&self, i: u64, ms: u64) -> Point {
         let own = mix(i ^ self.seed);
-        let draw = mix(own);
-        let kind = draw & 0xffff;
-        if kind < self.kinds[0] {
-            let (place, north_m, east_m) = self.tables.home(own);
-            return wandering(place, north_m, east_m, mix(own ^ ms));
+        match self.kind(own) {
+            0 => self.still(own, ms),
+            1 => self.to_and_fro(own, ms, &self.walks),
+            2 => self.to_and_fro(own, ms, &self.drives),
+            3 => self.by_rail(own, ms),
+            _ => self.anywhere(own, ms),
         }
-        if kind >= self.kinds[2] {
-            let (place, north_m, east_m) = self.tables.home(mix(own ^ ms));
-            return place.moved(north_m, east_m);
-        }
-        let (place, north_m, east_m) = self.tables.home(own);
-        let far = unit((draw >> 16) as u16);
-        let (speed, turn_m) = if kind < self.kinds[1] {
-            (WALKING, 500.0 + 4_500.0 * far)
-        } else {
-            (DRIVING, 10_000.0 + 140_000.0 * far)
-        };
-        // Up and down the line, from anywhere on it.
-        let there_and_back = 2.0 * turn_m;
-        let turns = unit((draw >> 32) as u16) + speed * 1e-3 * ms as f64 / there_and_back;
-        let away_m = turn_m - ((turns - turns.floor()) * there_and_back - turn_m).abs();
-        let (north, east) = self.tables.way(draw >> 48);
-        place.moved(north_m + away_m as f32 * north, east_m + away_m as f32 * east)
     }
-}
 
-/// Up to 10 m from a place, both ways.
-#[inline]
-fn wandering(place: &Place, north_m: f32, east_m: f32, chance: u64) -> Point {
-    let metres = |bits: u64| 20.0 * unit(bits as u16) as f32 - 10.0;
-    place.moved(north_m + metres(chance), east_m + metres(chance >> 16))
-}
+    /// What a device does.
+    #[inline]
+    fn kind(&self, own: u64) -> usize {
+        // Bits that homes are not drawn by.
+        let drawn = own.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        self.kinds.iter().map(|below| usize::from(drawn >= *below)).sum()
+    }
 
-/// In [0, 1).
-#[inline]
-fn unit(bits: u16) -> f64 {
-    f64::from(bits) * (1.0 / 65_536.0)
+    #[inline]
+    fn still(&self, own: u64, ms: u64) -> Point {
+        let (place, home) = self.tables.home(own);
+        place.wandering(home, mix(own ^ ms))
+    }
+
+    /// Up and down a line, from anywhere on it.
+    #[inline]
+    fn to_and_fro(&self, own: u64, ms: u64, lines: &Lines) -> Point {
+        let (place, home) = self.tables.home(own);
+        let draw = mix(own);
+        place.moved(home, lines.along(draw, ms), self.tables.way(draw >> 48))
+    }
+
+    #[inline]
+    fn by_rail(&self, own: u64, ms: u64) -> Point {
+        let draw = mix(own);
+        let ((place, home), (_, end)) = (self.tables.home(own), self.tables.home(mix(draw)));
+        // Two homes at one place are a short line, not none.
+        let rate = ((rate(RAIL) as f32) / place.between_e7(home, end).max(RAIL_E7_MIN)) as u64;
+        let gone = |from: i32, to: i32| from + gone_of(to - from, draw, rate, ms);
+        Point { lat_e7: gone(home.lat_e7, end.lat_e7), lon_e7: gone(home.lon_e7, end.lon_e7) }
+    }
+
+    #[inline]
+    fn anywhere(&self, own: u64, ms: u64) -> Point {
+        self.tables.home(mix(own ^ ms)).1
+    }
 }
 
 /// The 64-bit finalizer of SplitMix64 (Steele, Lea and Flood, 2014): a bijection.
@@ -204,6 +268,21 @@ mod tests {
         assert!((13_900..14_600).contains(&still), "{still} of 20,000 stay");
         assert!((3_500..4_200).contains(&walk), "{walk} of 20,000 walk");
         assert!((1_800..2_200).contains(&drive), "{drive} of 20,000 drive");
+    }
+
+    #[test]
+    fn trains_run_between_far_places_and_come_back() {
+        let rail = Country::new(3, Shares { rail: 1.0, ..Shares::TELEPORT });
+        let mut long = 0;
+        for i in 0..2_000 {
+            let gone = rail.at(i, 0).metres_to(rail.at(i, 60_000));
+            // 4.2 km; degrees of longitude are those at home, which differ from south to north.
+            assert!(gone < 7_500.0, "device {i} went {gone} m in a minute");
+            long += usize::from(gone > 2_500.0);
+        }
+        assert!(long > 1_800, "{long} of 2,000 are under way");
+        let home = (0..2_000).filter(|i| rail.at(*i, 3_600_000).metres_to(rail.home(*i)) > 100_000.0).count();
+        assert!(home > 1_500, "{home} of 2,000 are far from home");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{Record, RecordError, ReportTaken};
 use crate::desk::reports::ReportNo;
 use crate::domain::CursorAt;
 use crate::limits::{JOURNAL_BYTES_MIN, JOURNAL_GARBAGE_FACTOR, JOURNAL_RECORD_COST};
+use crate::planted::{self, Defect};
 
 /// What a compacted journal holds beside its actions: all of it as of one mark.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,9 +25,10 @@ impl JournalView {
     /// Its records.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
         let next = (self.next_report > ReportNo(0)).then_some(Record::NextReport(self.next_report));
+        let cursors = if planted::on(Defect::CompactionForgetsCursors) { &[] } else { &*self.cursors };
         next.into_iter()
             .chain(self.reports.iter().cloned().map(Record::Report))
-            .chain(self.cursors.iter().cloned().map(Record::Cursor))
+            .chain(cursors.iter().cloned().map(Record::Cursor))
     }
 }
 
@@ -39,7 +41,9 @@ pub fn compacted<'a, E: From<RecordError>>(
     old: impl Iterator<Item = Result<(u8, Vec<u8>), E>> + 'a,
     view: &'a JournalView,
 ) -> impl Iterator<Item = Result<(u8, Vec<u8>), E>> + 'a {
-    let actions = old.filter(|read| read.as_ref().map_or(true, |(kind, _)| Record::is_action(*kind)));
+    let last = if planted::on(Defect::CompactionLosesAction) { 3 } else { usize::MAX };
+    let actions =
+        old.take(last).filter(|read| read.as_ref().map_or(true, |(kind, _)| Record::is_action(*kind)));
     actions.chain(view.records().map(|record| Ok(record.encode()?)))
 }
 

@@ -3,6 +3,7 @@
 mod doors;
 mod life;
 mod live;
+mod load;
 mod merge;
 mod pending;
 mod stored;
