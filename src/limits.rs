@@ -207,6 +207,8 @@ pub const ERROR_TEXT_BYTES_MAX: usize = 2 << 10;
 pub const CONTROL_BYTES_MAX: usize = 3 << 20;
 /// Longest name of a ping source, bytes. A longer one is a bad hello.
 pub const SOURCE_NAME_BYTES_MAX: usize = 64;
+/// Most ping sources of which the last safe batch is kept; beyond that those go that have been without a session longest.
+pub const SOURCES_MAX: usize = 4_096;
 
 const _: () = assert!(CONTROL_BYTES_MAX > 2 * ALERT_JSON_BYTES_MAX, "an alert fits its frames");
 const _: () = assert!(HELLO_BYTES_MAX > 4 * (NAMESPACE_BYTES_MAX + SOURCE_NAME_BYTES_MAX), "a hello fits");
@@ -281,9 +283,11 @@ pub const FIRST_MATCHES_AWAITED_MAX: usize = 1_024;
 /// to a partner is not timed.
 pub const MATCH_TIMES_KEPT: usize = 256;
 
-/// How long a follower waits before it connects again, ms; each try doubles it.
+/// Bytes of pings that a source keeps until they are safe, unless it is told otherwise.
+pub const SOURCE_KEEPS_BYTES: usize = 256 << 20;
+/// How long a follower or a source waits before it connects again, ms; each try doubles it.
 pub const RECONNECT_MS_FIRST: u64 = 250;
-/// How long a follower waits at most before it connects again, ms.
+/// How long they wait at most before it connects again, ms.
 pub const RECONNECT_MS_MAX: u64 = 10_000;
 
 /// Longest line of a ping or tower file, bytes. Real rows stay below 200; a longer one is a bad
@@ -339,6 +343,8 @@ pub const SNAPSHOT_MANIFEST_BYTES_MAX: usize = 128 << 20;
 pub const SNAPSHOTS_KEPT: usize = 2;
 /// How often a snapshot is begun, ms; longer where one takes long.
 pub const SNAPSHOT_EVERY_MS: u64 = 60_000;
+/// Least of it, ms.
+pub const SNAPSHOT_EVERY_MS_MIN: u64 = 1_000;
 /// Blocks of a snapshot that wait for the disk, of half a MiB each, a partition.
 pub const SNAPSHOT_BLOCKS_QUEUED_MAX: usize = 4;
 /// Bytes that a partition puts aside for a snapshot before its pings wait for the disk.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
@@ -13,7 +14,10 @@ use crate::access::pki::DEFAULT_NAMESPACE;
 use crate::delivery::LagLimits;
 use crate::desk::Policies;
 use crate::domain::{MaxAge, Namespace, StageSpec, Stages, parse_duration_ms};
-use crate::limits::{CLOCK_SKEW_MS, MATCH_CHUNK, MAX_AGE_MS, NAMESPACES_MAX, PARTITIONS_MAX};
+use crate::limits::{
+    CLOCK_SKEW_MS, MATCH_CHUNK, MAX_AGE_MS, NAMESPACES_MAX, PARTITIONS_MAX, SNAPSHOT_EVERY_MS,
+    SNAPSHOT_EVERY_MS_MIN,
+};
 use crate::runtime::{ClockMode, NamespaceConfig, RuntimeConfig};
 
 /// Largest configuration file, bytes; no real one comes near.
@@ -49,6 +53,8 @@ pub(super) struct ConfigFile {
     quic: Option<SocketAddr>,
     http: Option<SocketAddr>,
     log_format: Option<LogFormat>,
+    durable_pings: Option<bool>,
+    snapshot_every: Option<String>,
     partitions: Option<u32>,
     clock: Option<Clock>,
     clock_skew: Option<String>,
@@ -88,6 +94,7 @@ pub(super) struct Overrides {
     pub(super) quic: Option<SocketAddr>,
     pub(super) http: Option<SocketAddr>,
     pub(super) log_format: Option<LogFormat>,
+    pub(super) durable_pings: bool,
     pub(super) partitions: Option<u32>,
     pub(super) clock: Option<Clock>,
 }
@@ -102,6 +109,10 @@ pub(super) struct Config {
     /// Where it answers over HTTP; `None`: at the default address, where that is free.
     pub(super) http: Option<SocketAddr>,
     pub(super) log_format: LogFormat,
+    /// Whether all pings are kept in logs.
+    pub(super) durable_pings: bool,
+    /// How often a snapshot is taken.
+    pub(super) snapshot_every: Duration,
     pub(super) runtime: RuntimeConfig,
     pub(super) policies: Policies,
     pub(super) lag: LagLimits,
@@ -150,6 +161,8 @@ impl ConfigFile {
             quic,
             http: flags.http.or(self.http),
             log_format: flags.log_format.or(self.log_format).unwrap_or_default(),
+            durable_pings: flags.durable_pings || self.durable_pings.unwrap_or_default(),
+            snapshot_every: snapshot_every(self.snapshot_every.as_deref())?,
             runtime: RuntimeConfig {
                 partitions,
                 namespaces: namespaces(&self.namespaces)?,
@@ -161,6 +174,13 @@ impl ConfigFile {
             lag: lag(self.lag_max)?,
         })
     }
+}
+
+fn snapshot_every(text: Option<&str>) -> anyhow::Result<Duration> {
+    let Some(text) = text else { return Ok(Duration::from_millis(SNAPSHOT_EVERY_MS)) };
+    let ms = u64::try_from(parse_duration_ms(text).context("snapshot_every")?).unwrap_or(0);
+    ensure!(ms >= SNAPSHOT_EVERY_MS_MIN, "snapshot_every = \"{text}\": use at least 1s");
+    Ok(Duration::from_millis(ms))
 }
 
 /// The bound that is named takes the place of its default; the others stay.
@@ -259,6 +279,8 @@ mod tests {
             quic = '0.0.0.0:9000'
             http = '127.0.0.1:9001'
             log_format = 'json'
+            durable_pings = true
+            snapshot_every = '5m'
             partitions = 3
             clock = 'event'
             clock_skew = '5s'
@@ -271,6 +293,8 @@ mod tests {
         assert_eq!(config.quic.port(), 9_000);
         assert_eq!(config.http.map(|http| http.port()), Some(9_001));
         assert_eq!(config.log_format, LogFormat::Json);
+        assert!(config.durable_pings);
+        assert_eq!(config.snapshot_every, Duration::from_secs(300));
         assert_eq!((config.runtime.partitions, config.runtime.clock_skew_ms), (3, 5_000));
         assert_eq!(config.lag, LagLimits { matches: 100_000, ..LagLimits::default() });
         let config_by_age = resolve("lag_max = '90m'").unwrap();
@@ -283,6 +307,7 @@ mod tests {
             quic: Some(([127, 0, 0, 1], 0).into()),
             http: Some(([127, 0, 0, 1], 0).into()),
             log_format: Some(LogFormat::Text),
+            durable_pings: false,
             partitions: Some(1),
             clock: Some(Clock::Wall),
         };
@@ -306,6 +331,7 @@ mod tests {
             ("clock = 'sun'", "unknown variant `sun`"),
             ("clock_skew = '1'", "clock_skew: \"1\" is no duration"),
             ("lag_max = 5", "lag_max = 5: a frame alone may have 32768 matches"),
+            ("snapshot_every = '0s'", "use at least 1s"),
             ("lag_max = 'soon'", "lag_max: \"soon\" is no duration"),
             ("lag_max = '0s'", "use at least 1s"),
             ("lag_max = [1]", "a number of matches, or a duration"),

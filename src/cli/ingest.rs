@@ -10,8 +10,8 @@ use super::output::{count, grouped, note};
 use super::pings;
 use super::progress::Progress;
 use crate::access::pki;
-use crate::client::{BatchBuilder, Client, Clock, IngestStream};
-use crate::domain::{EventTime, Namespace, Ping, format_duration};
+use crate::client::{BatchBuilder, Client, Clock, IngestStream, KeepPolicy, Source};
+use crate::domain::{EventTime, Namespace, Ping, PingCounts, format_duration};
 use crate::files::Pseudonyms;
 use crate::limits::MAX_AGE_MS;
 
@@ -91,11 +91,14 @@ async fn stream(client: &Client, args: &IngestArgs, mut file: pings::PingFile) -
         ));
     }
 
-    send(&mut stream, &file.pings).await?;
-    if event_clock {
+    let (counts, again) = if event_clock {
+        send(&mut stream, &file.pings).await?;
         stream.watermark(file.last_at, true).await?;
-    }
-    let counts = stream.finish().await?.counts;
+        (stream.finish().await?.counts, 0)
+    } else {
+        drop(stream);
+        send_surely(client, args, &file.pings).await?
+    };
     let seconds = begun.elapsed().as_secs_f64();
     note(&format!(
         "ingested {} in {seconds:.2} s: {} accepted, {} stale, {} rejected, {}",
@@ -105,7 +108,39 @@ async fn stream(client: &Client, args: &IngestArgs, mut file: pings::PingFile) -
         grouped(counts.rejected_total() + file.tally.rejected),
         count(file.tally.bad, "bad row", "bad rows"),
     ));
+    if again > 0 {
+        note(&format!(
+            "the connection was lost {}, and what was not safe was sent again",
+            count(again, "time", "times")
+        ));
+    }
     Ok(())
+}
+
+/// Sends all, through lost connections and restarts of the server, and waits until it is applied; returns what
+/// became of it, and how often the connection was lost.
+async fn send_surely(
+    client: &Client,
+    args: &IngestArgs,
+    pings: &[Ping],
+) -> anyhow::Result<(PingCounts, u64)> {
+    let (pki, namespace) = (&args.client.pki, args.namespace.as_str());
+    let mut source = Source::new(client.server(), pki, &args.name, namespace, SOURCE, KeepPolicy::default());
+    let mut progress = Progress::new("ingesting", Some(pings.len() as u64));
+    let mut builder = BatchBuilder::new(BATCH_PINGS);
+    for ping in pings {
+        if let Some(batch) = builder.push(*ping) {
+            source.send(batch).await?;
+            progress.set(source.state().counts.total().min(pings.len() as u64));
+        }
+    }
+    if let Some(batch) = builder.take() {
+        source.send(batch).await?;
+    }
+    source.applied().await?;
+    let state = source.state();
+    source.close().await;
+    Ok((state.counts, state.lost))
 }
 
 async fn send(stream: &mut IngestStream, pings: &[Ping]) -> anyhow::Result<()> {

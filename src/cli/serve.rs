@@ -35,6 +35,8 @@ A configuration file may set, each optional:
   quic = \"127.0.0.1:7443\"
   http = \"127.0.0.1:7480\"         # /metrics, /healthz, /readyz
   log_format = \"text\"            # or \"json\"
+  durable_pings = false         # true: as --durable-pings
+  snapshot_every = \"60s\"         # how often the device tables are kept
   partitions = 4                  # default: one a core
   clock = \"wall\"                  # or \"event\", for recorded streams
   lag_max = \"24h\"                 # how long a match may wait for a partner, or how many may
@@ -56,6 +58,10 @@ pub(super) struct ServeArgs {
     /// How log lines look; HEXCAST_LOG says which are written [default: text].
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    /// Keep every ping in a log on the disk, so that a batch is safe within milliseconds rather than with the
+    /// next snapshot; costs some 20 bytes of disk a ping until then.
+    #[arg(long)]
+    durable_pings: bool,
     /// Partitions, a thread each [default: one a core].
     #[arg(long, value_name = "N", value_parser = partitions)]
     partitions: Option<u32>,
@@ -86,6 +92,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
         quic: args.quic,
         http: args.http,
         log_format: args.log_format,
+        durable_pings: args.durable_pings,
         partitions: args.partitions,
         clock: args.clock,
     };
@@ -144,6 +151,8 @@ async fn serve(config: Config, pki: &Path) -> anyhow::Result<()> {
         runtime: config.runtime,
         policies: config.policies,
         lag: config.lag,
+        durable_pings: config.durable_pings,
+        snapshot_every: config.snapshot_every,
         telemetry: Arc::clone(&telemetry),
         fatal,
     };

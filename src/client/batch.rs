@@ -13,6 +13,13 @@ pub struct Batch {
     pub rows: Vec<PingRow>,
 }
 
+impl Batch {
+    /// Bytes of its rows.
+    pub fn bytes(&self) -> usize {
+        self.rows.len() * PingRow::BYTES
+    }
+}
+
 /// Gathers pings in the order in which they come. A ping that is too far in time from the others
 /// for a row starts another batch; nothing is rounded or reordered.
 #[derive(Debug)]

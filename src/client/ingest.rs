@@ -45,14 +45,14 @@ pub struct IngestStream {
 }
 
 impl IngestStream {
-    pub(super) fn new(reply: HelloReply, terms: IngestTerms, talk: Talk) -> Self {
+    pub(super) fn new(reply: HelloReply, terms: IngestTerms, talk: Talk, first: u64) -> Self {
         let (said, progress) = watch::channel(Progress::default());
         Self {
             server: talk.server,
             reply,
             send: talk.send,
             encoding: if terms.encodings.has(Encoding::Columns) { Encoding::Columns } else { Encoding::Rows },
-            next: 1,
+            next: if first == 0 { terms.last_safe.saturating_add(1) } else { first },
             unapplied: VecDeque::new(),
             unapplied_pings: 0,
             window_pings: u64::from(terms.unapplied_pings_max),
@@ -70,6 +70,11 @@ impl IngestStream {
     /// What the session is bound to.
     pub fn terms(&self) -> &IngestTerms {
         &self.terms
+    }
+
+    /// The number of the next batch.
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
     /// Holds at most `pings` pings unacknowledged from now on (at least one batch, at most what

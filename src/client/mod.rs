@@ -1,8 +1,8 @@
 //! The other end of the wire: what commands, the load generator and tests talk to a server with.
 //!
 //! A [`Client`] is one connection of one identity; each of its sessions is a stream of its own.
-//! It never retries by itself, apart from [`Follow`], whose whole job that is, and it keeps no
-//! more pings than the window that the server granted. Invariant: an error is one line that
+//! It never retries by itself, apart from [`Follow`] and [`Source`], whose whole job that is, and it keeps no
+//! more pings than the window that the server granted; a source keeps what it is told to. Invariant: an error is one line that
 //! names the server and what to do.
 
 mod batch;
@@ -10,6 +10,7 @@ mod control;
 mod error;
 mod follow;
 mod ingest;
+mod source;
 mod subscribe;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -32,6 +33,7 @@ pub use control::Control;
 pub use error::ClientError;
 pub use follow::{Follow, FollowEvent};
 pub use ingest::{IngestStream, Progress};
+pub use source::{KeepPolicy, Source, SourceState, WhenFull};
 pub use subscribe::{AlertContent, SubscribeEvent, Subscription};
 
 pub use crate::wire::{Clock, IngestTerms, MatchColumns, SafeBasis, StartAt, SubscribeTerms, Target};
@@ -78,15 +80,28 @@ impl Client {
     /// # Errors
     /// Where the server refuses it.
     pub async fn ingest(&self, namespace: &str, source: &str) -> Result<IngestStream, ClientError> {
+        self.ingest_from(namespace, source, 1).await
+    }
+
+    /// The same, with a first batch of this number; 0 for the one after the last that is safe.
+    ///
+    /// # Errors
+    /// As [`ingest`](Self::ingest).
+    pub async fn ingest_from(
+        &self,
+        namespace: &str,
+        source: &str,
+        first: u64,
+    ) -> Result<IngestStream, ClientError> {
         let session = Session::Ingest {
             namespace: namespace.into(),
             source: source.into(),
-            first_batch: 1,
+            first_batch: first,
             datum: Datum::Wgs84,
         };
         let (reply, talk) = self.open(session).await?;
         match reply.terms.clone() {
-            SessionTerms::Ingest(terms) => Ok(IngestStream::new(reply, terms, talk)),
+            SessionTerms::Ingest(terms) => Ok(IngestStream::new(reply, terms, talk, first)),
             other => Err(unexpected(self.server, &other)),
         }
     }

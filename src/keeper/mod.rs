@@ -1,5 +1,5 @@
 //! What of an engine outlives its process: it opens the data folder and recovers, keeps matches before
-//! anybody is shown them, and takes snapshots while pings go on.
+//! anybody is shown them, pings where that is asked for, and takes snapshots while pings go on.
 //!
 //! An action is kept by the desk's own journal (`desk`); here are the match logs and the device
 //! tables. Invariant: a snapshot counts only once the match logs show all that was found before it
@@ -9,8 +9,10 @@
 
 #[cfg(test)]
 mod full_disk;
+mod pings;
 mod recover;
 mod snapshots;
+mod sources;
 #[cfg(test)]
 mod upgrade;
 mod writer;
@@ -25,12 +27,15 @@ use crate::delivery::{Delivery, LagLimits, Ticks};
 use crate::desk::{Desk, Policies, StoredError, StoredJournal};
 use crate::domain::{EventTime, Offset};
 use crate::engine::SnapshotError;
-use crate::limits::{LOG_SEGMENT_BYTES, SNAPSHOT_EVERY_MS};
-use crate::runtime::{MatchSink, NamespaceIx, Runtime, RuntimeConfig};
+use crate::limits::LOG_SEGMENT_BYTES;
+use crate::runtime::{Keeping, MatchSink, NamespaceIx, Runtime, RuntimeConfig, Sources};
 use crate::store::{Disk, LogOptions, OpenReport, RealDisk, SegmentedLog, SnapshotFolder, StoreError};
 use crate::telemetry::{Log, Telemetry};
+use crate::wire::SafeBasis;
 
+use pings::{PingLogs, Shelf};
 use snapshots::Snapshots;
+use sources::SourcesLog;
 use writer::Writer;
 
 /// Why a data folder gives no engine. The start stops, and nothing was served.
@@ -87,6 +92,22 @@ pub enum KeepError {
         /// Actions in the journal.
         journal: u64,
     },
+    /// A ping log that does not reach what a snapshot names.
+    #[error(
+        "snapshot {number} goes on at entry {entry} of the ping log of partition {partition}, which has {first} to {next}: restore both from one backup"
+    )]
+    PingLog {
+        /// The snapshot's number.
+        number: u64,
+        /// The partition.
+        partition: u32,
+        /// Where the snapshot's partition goes on.
+        entry: u64,
+        /// The log's oldest entry.
+        first: u64,
+        /// The number after its newest.
+        next: u64,
+    },
     /// Threads.
     #[error("the threads of the partitions, or of what is kept: {0}")]
     Threads(#[from] std::io::Error),
@@ -119,6 +140,7 @@ pub struct Started {
 /// What keeps a running engine.
 pub struct Keeper {
     writer: Writer,
+    pings: Option<PingLogs>,
     snapshots: Snapshots,
 }
 
@@ -130,6 +152,10 @@ pub struct Setup {
     pub policies: Policies,
     /// How far partners may lag.
     pub lag: LagLimits,
+    /// Whether all pings are kept in logs, too.
+    pub durable_pings: bool,
+    /// How often a snapshot is taken.
+    pub snapshot_every: Duration,
     /// Made for the namespaces and partitions.
     pub telemetry: Arc<Telemetry>,
     /// Gets a line where something fatal happened: the process has to end at once.
@@ -141,7 +167,7 @@ pub struct Setup {
 /// # Errors
 /// Where what was kept cannot be read as it was written, or another process holds the folder.
 pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
-    let Setup { runtime: config, policies, lag, telemetry, fatal } = setup;
+    let Setup { runtime: config, policies, lag, durable_pings, snapshot_every, telemetry, fatal } = setup;
     let began = Instant::now();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(folder)?);
     telemetry.health.doing("reading the action journal");
@@ -176,20 +202,41 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
     let folder = SnapshotFolder::open(Arc::clone(&disk), "snapshots")?;
     let sink = Arc::clone(&delivery) as Arc<dyn MatchSink>;
     let writer = writer.start()?;
-    let back = recover::recover(&folder, &config, &recovered.orders, &ends, &sink)?;
+    let mut shelf = Shelf::new(Arc::clone(&disk));
+    let mut back = recover::recover(&folder, &config, &recovered.orders, &ends, &mut shelf, &sink)?;
+    let sources = Arc::new(Sources::default());
+    let mut safe = Vec::new();
+    let mut pings = None;
+    if durable_pings {
+        let logs = shelf.take(config.partitions)?;
+        let (log, marks, report) = SourcesLog::open(disk, &sources, &config.namespaces)?;
+        safe = marks;
+        torn += told_torn(&report);
+        let (threads, ends) = PingLogs::start(logs, &config.namespaces, log, &telemetry, &fatal)?;
+        for (nth, (driver, end)) in back.drivers.iter_mut().zip(ends).enumerate() {
+            driver.keep(end, back.logged_orders.get(nth).copied().unwrap_or(u64::MAX));
+        }
+        pings = Some(threads);
+    }
+    torn += shelf.reports.iter().map(told_torn).sum::<u64>();
+    sources::restore(&sources, &config.namespaces, &back.sources, &safe);
     telemetry.storage.recovered(back.snapshot_at_ms, back.bytes, began.elapsed(), torn);
     if back.snapshot.is_some() || !recovered.orders.is_empty() {
         tracing::info!(
             snapshot = back.snapshot,
             devices = back.devices,
             actions = recovered.orders.len(),
+            batches = back.batches,
             took_ms = began.elapsed().as_millis() as u64,
             "recovered"
         );
     }
 
     let told = recovered.orders.len() as u64;
-    let runtime = Runtime::start_with(config, sink, Arc::clone(&telemetry), back.clock, back.drivers, told)?;
+    let basis = if durable_pings { SafeBasis::Log } else { SafeBasis::Snapshot };
+    let keeping = Keeping { basis, sources };
+    let figures = Arc::clone(&telemetry);
+    let runtime = Runtime::start_with(config, sink, figures, back.clock, back.drivers, told, keeping)?;
     let failed = fatal.clone();
     let on_failure = Box::new(move |why: &crate::desk::JournalError| {
         // Nobody is left to tell where the process ends already.
@@ -206,16 +253,17 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
         }));
         delivery.cursors().write_to(Box::new(move |cursor| journal.cursor(cursor)));
     }
-    let every = Duration::from_millis(SNAPSHOT_EVERY_MS);
     let shared = snapshots::Shared {
         folder,
         runtime: runtime.clone(),
         delivery: Arc::clone(&delivery),
         writer: writer.handle(),
+        pings: pings.as_ref().map(PingLogs::handle),
         telemetry,
     };
-    let snapshots = Snapshots::start(shared, every)?;
-    Ok(Started { runtime, desk, delivery, keeper: Keeper { writer, snapshots } })
+    shared.cover_ping_logs()?;
+    let snapshots = Snapshots::start(shared, snapshot_every)?;
+    Ok(Started { runtime, desk, delivery, keeper: Keeper { writer, pings, snapshots } })
 }
 
 impl Keeper {
@@ -225,6 +273,9 @@ impl Keeper {
         runtime.barrier();
         self.snapshots.stop();
         runtime.stop();
+        if let Some(pings) = self.pings {
+            pings.stop();
+        }
         self.writer.stop();
     }
 }

@@ -8,15 +8,17 @@
 
 use std::sync::Arc;
 
+use super::pings::{Shelf, each_again};
 use super::{KeepError, random};
 use crate::desk::NumberedTold;
 use crate::domain::{DeviceId, partition_of};
 use crate::engine::{Partition, PartitionConfig, Restorer};
 use crate::limits::RECOVERY_READ_BYTES;
+use crate::runtime::ping_log::Again;
 use crate::runtime::{
     Clock, Driver, Logged, MatchSink, NamespaceIx, Recovery, RuntimeConfig, Told, stand_alerts, wall_clock,
 };
-use crate::store::{LogReader, Manifest, ManifestFile, SnapshotFolder, StoreError};
+use crate::store::{LogReader, Manifest, ManifestFile, SnapshotFolder, SourceMark, StoreError};
 use crate::wire::{Header, MatchColumns};
 
 /// What came back.
@@ -29,6 +31,20 @@ pub(super) struct Back {
     pub(super) snapshot_at_ms: Option<i64>,
     pub(super) bytes: u64,
     pub(super) devices: u64,
+    /// By partition: how many orders the snapshot and its ping log have; none where devices were dealt to other
+    /// partitions, whose logs count from a new snapshot on.
+    pub(super) logged_orders: Vec<u64>,
+    /// Batches of the ping logs that were applied again.
+    pub(super) batches: u64,
+    /// What the snapshot says of the sources.
+    pub(super) sources: Vec<SourceMark>,
+}
+
+/// A partition with what it missed.
+struct Missed {
+    driver: Driver,
+    logged_orders: u64,
+    batches: u64,
 }
 
 struct Work<'a> {
@@ -45,23 +61,32 @@ pub(super) fn recover(
     config: &RuntimeConfig,
     orders: &[NumberedTold],
     logs: &[LogReader],
+    shelf: &mut Shelf,
     sink: &Arc<dyn MatchSink>,
 ) -> Result<Back, KeepError> {
     let work = |manifest| Work { folder, config, orders, manifest, sink, clock: wall_clock() };
     let (work, machines) = newest(folder, logs, work)?;
     let partitions = work.partitions();
     let logged = work.logged(logs, partitions)?;
-    let missed = |(nth, machines), logged| Ok(work.missed(nth, machines, logged));
-    let mut drivers = side_by_side((0..).zip(machines), logged, missed)?;
+    let ping_logs = work.ping_logs(shelf)?;
+    let missed = |(nth, machines), logged| work.missed(nth, machines, logged, &ping_logs);
+    let missed = side_by_side((0..).zip(machines), logged, missed)?;
+    let batches = missed.iter().map(|missed| missed.batches).sum();
+    let mut logged_orders: Vec<u64> = missed.iter().map(|missed| missed.logged_orders).collect();
+    let mut drivers: Vec<Driver> = missed.into_iter().map(|missed| missed.driver).collect();
     if partitions != config.partitions {
         tracing::info!(from = partitions, to = config.partitions, "devices are dealt to other partitions");
         drivers = work.deal(drivers)?;
+        logged_orders.clear();
     }
     let files = work.manifest.iter().flat_map(|manifest| &manifest.files);
     Ok(Back {
         drivers,
         bytes: files.clone().map(|file| file.written.bytes).sum(),
         devices: files.map(|file| file.devices).sum(),
+        batches,
+        logged_orders,
+        sources: work.manifest.as_ref().map_or_else(Vec::new, |manifest| manifest.sources.clone()),
         snapshot: work.manifest.as_ref().map(|manifest| manifest.number),
         snapshot_at_ms: work.manifest.as_ref().map(|manifest| manifest.begun_ms),
         clock: work.clock,
@@ -186,7 +211,7 @@ impl Work<'_> {
         let journal = self.orders.len() as u64;
         for file in self.manifest.iter().flat_map(|manifest| &manifest.files) {
             if file.last_action > journal {
-                return Err(KeepError::JournalBehind { number, snapshot: file.last_action, journal });
+                return Err(self.journal_behind(file.last_action));
             }
         }
         for (ns, log) in logs.iter().enumerate() {
@@ -228,13 +253,62 @@ impl Work<'_> {
     }
 
     /// A partition with what it missed.
-    fn missed(&self, nth: u32, machines: Vec<Partition>, logged: Vec<Logged>) -> Driver {
+    fn missed(
+        &self,
+        nth: u32,
+        machines: Vec<Partition>,
+        logged: Vec<Logged>,
+        ping_logs: &[(LogReader, u64)],
+    ) -> Result<Missed, KeepError> {
         let driver = Driver::of(machines, self.config, Arc::clone(self.sink), Arc::clone(&self.clock));
         let mut recovery = Recovery::begin(driver, self.done(nth), logged);
+        let namespace = |name: &str| {
+            let at = self.config.namespaces.iter().position(|ns| ns.name.as_str() == name);
+            at.map(|at| NamespaceIx(at as u16))
+        };
+        let mut batches = 0;
+        if let Some((log, from)) = ping_logs.get(nth as usize) {
+            each_again(log, *from, |_, again| {
+                batches += u64::from(matches!(again, Again::Pings { .. }));
+                let Some(index) = recovery.again(again, namespace) else { return Ok(()) };
+                // An order is told only once the journal has it.
+                let order = self.orders.get(index as usize).ok_or_else(|| self.journal_behind(index + 1))?;
+                recovery.order(&order.told, index);
+                Ok(())
+            })?;
+        }
+        let logged_orders = recovery.orders();
         for (index, told) in (0..).zip(self.told()) {
             recovery.order(told, index);
         }
-        recovery.end()
+        Ok(Missed { driver: recovery.end(), logged_orders, batches })
+    }
+
+    fn journal_behind(&self, snapshot: u64) -> KeepError {
+        let number = self.manifest.as_ref().map_or(0, |manifest| manifest.number);
+        KeepError::JournalBehind { number, snapshot, journal: self.orders.len() as u64 }
+    }
+
+    /// The ping logs of the snapshot's partitions, with the entry at which each goes on; none where the snapshot
+    /// names none.
+    fn ping_logs(&self, shelf: &mut Shelf) -> Result<Vec<(LogReader, u64)>, KeepError> {
+        let Some(manifest) = &self.manifest else { return Ok(Vec::new()) };
+        let next = |nth| {
+            let mut files = manifest.files.iter().filter(|file| file.partition == nth);
+            files.find_map(|file| file.ping_log_next)
+        };
+        let Some(entries) = (0..self.partitions()).map(next).collect::<Option<Vec<u64>>>() else {
+            return Ok(Vec::new());
+        };
+        let mut readers = Vec::new();
+        for ((partition, entry), log) in (0..).zip(entries).zip(shelf.of(self.partitions())?) {
+            let (first, next) = (log.first(), log.next());
+            if entry < first || entry > next {
+                return Err(KeepError::PingLog { number: manifest.number, partition, entry, first, next });
+            }
+            readers.push((log.reader(), entry));
+        }
+        Ok(readers)
     }
 
     fn told(&self) -> impl Iterator<Item = &Told> {

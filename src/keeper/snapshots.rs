@@ -9,8 +9,9 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::since;
+use super::sources::mark;
 use super::writer::Handle;
+use super::{pings, since};
 use crate::delivery::Delivery;
 use crate::limits::SNAPSHOTS_KEPT;
 use crate::runtime::{NamespaceIx, Runtime, SnapshotPart};
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) runtime: Runtime,
     pub(super) delivery: Arc<Delivery>,
     pub(super) writer: Arc<Handle>,
+    pub(super) pings: Option<pings::Handle>,
     pub(super) telemetry: Arc<Telemetry>,
 }
 
@@ -77,15 +79,20 @@ impl Shared {
         let number = self.folder.next_number()?;
         let draft = self.folder.begin(number)?;
         let begun_ms = self.runtime.now().0;
+        // Before any partition begins: what is applied now is in it.
+        let applied = self.runtime.keeping().sources.applied();
+        let namespaces = self.runtime.namespaces();
+        let marks = applied.iter().filter_map(|one| mark(namespaces, one.name.clone(), one.batch));
+        let sources = marks.collect();
         let mut manifest =
-            Manifest { version: 0, number, begun_ms, last_action: 0, files: Vec::new(), sources: Vec::new() };
+            Manifest { version: 0, number, begun_ms, last_action: 0, files: Vec::new(), sources };
         for partition in 0..self.runtime.partitions() {
             let parts = self.runtime.snapshot(partition);
             let mut open: Option<(BlockWriter, ManifestFile)> = None;
             let mut whole = false;
             for part in parts {
                 match part {
-                    SnapshotPart::Begin { namespace, orders, clock, devices, log_end } => {
+                    SnapshotPart::Begin { namespace, orders, clock, devices, log_end, ping_log_next } => {
                         close(&mut open, &mut manifest)?;
                         let name = self.runtime.namespaces()[usize::from(namespace.0)].name.to_string();
                         let file = format!("{name}-{partition}");
@@ -101,7 +108,7 @@ impl Shared {
                             last_action: orders,
                             clock_ms: clock.0,
                             match_log_end: log_end.0,
-                            ping_log_next: None,
+                            ping_log_next,
                             devices: devices as u64,
                         };
                         open = Some((draft.file(&file, 0)?, entry));
@@ -121,8 +128,9 @@ impl Shared {
             close(&mut open, &mut manifest)?;
         }
         manifest.last_action = manifest.files.iter().map(|file| file.last_action).min().unwrap_or(0);
-        self.wait_for_matches(&manifest);
+        self.wait_for_logs(&manifest);
         draft.commit(&mut manifest)?;
+        self.runtime.keeping().sources.safe(&applied);
         let bytes = manifest.files.iter().map(|file| file.written.bytes).sum();
         self.telemetry.storage.snapshot_taken(begun_ms, began.elapsed(), bytes);
         let devices: u64 = manifest.files.iter().map(|file| file.devices).sum();
@@ -132,14 +140,41 @@ impl Shared {
     }
 
     /// Until the logs show all that the snapshot rests on.
-    fn wait_for_matches(&self, manifest: &Manifest) {
+    fn wait_for_logs(&self, manifest: &Manifest) {
         for file in &manifest.files {
             let ns = self.runtime.namespaces().iter().position(|ns| ns.name.as_str() == file.namespace);
             while ns.is_some_and(|ns| self.writer.visible(ns) < file.match_log_end) {
                 // The writer is at it; a failure there ends the process.
                 std::thread::park_timeout(Duration::from_millis(2));
             }
+            while let (Some(pings), Some(next)) = (&self.pings, file.ping_log_next)
+                && pings.visible(file.partition) < next
+            {
+                std::thread::park_timeout(Duration::from_millis(2));
+            }
         }
+    }
+
+    /// Takes snapshots until all that are kept, one at least, say where this engine's ping logs go on:
+    /// pings are safe only from then on.
+    pub(super) fn cover_ping_logs(&self) -> Result<(), StoreError> {
+        if self.pings.is_none() {
+            return Ok(());
+        }
+        loop {
+            let (finished, _) = self.folder.list()?;
+            let mut kept = finished.iter().take(SNAPSHOTS_KEPT).peekable();
+            if kept.peek().is_some() && kept.all(|manifest| self.covers_ping_logs(manifest)) {
+                return Ok(());
+            }
+            self.take()?;
+        }
+    }
+
+    fn covers_ping_logs(&self, manifest: &Manifest) -> bool {
+        let (partitions, files) = (self.runtime.partitions(), &manifest.files);
+        files.iter().all(|file| file.ping_log_next.is_some() && file.partition < partitions)
+            && (0..partitions).all(|nth| files.iter().any(|file| file.partition == nth))
     }
 
     /// Removes what two snapshots and the partners' cursors do not need.
@@ -167,6 +202,18 @@ impl Shared {
                 .saturating_sub(self.delivery.lag().matches);
             if let Some(below) = needed.chain(cursor).chain([recent]).min() {
                 self.writer.trim(ns, below);
+            }
+        }
+        let kept = &finished[..SNAPSHOTS_KEPT];
+        if let Some(pings) = &self.pings
+            && kept.iter().all(|manifest| self.covers_ping_logs(manifest))
+        {
+            for partition in 0..self.runtime.partitions() {
+                let files = kept.iter().flat_map(|manifest| &manifest.files);
+                let of = files.filter(|file| file.partition == partition);
+                if let Some(below) = of.filter_map(|file| file.ping_log_next).min() {
+                    pings.trim(partition, below);
+                }
             }
         }
         Ok(())

@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -40,7 +41,8 @@ fn start(data: &Path) -> Result<Started, KeepError> {
         sliced: true,
     };
     let (lag, fatal) = (LagLimits::default(), unbounded_channel().0);
-    super::start(data, Setup { runtime, policies: Policies::new(), lag, telemetry, fatal })
+    let (policies, durable_pings, snapshot_every) = (Policies::new(), false, Duration::from_secs(3_600));
+    super::start(data, Setup { runtime, policies, lag, durable_pings, snapshot_every, telemetry, fatal })
 }
 
 fn police() -> Grant {

@@ -9,15 +9,15 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::end::End;
 use super::ledger::Ledger;
 use super::session::{Talk, next_frame, say, wrong_kind};
-use crate::domain::EventTime;
+use crate::domain::{EventTime, PingCounts};
 use crate::limits::{
     PING_BATCH_PINGS_MAX, SOURCE_NAME_BYTES_MAX, UNAPPLIED_BATCHES_MAX, UNAPPLIED_PINGS_MAX,
 };
-use crate::runtime::{Applied, ClockMode, IngestSession};
+use crate::runtime::{Applied, ClockMode, IngestSession, SourceName, SourceSession};
 use crate::telemetry::{Seat, SessionKind};
 use crate::wire::{
     Ack, Body, Encodings, ErrorCode, Frame, FrameReader, IngestTerms, Kind, PartitionHash, PingBatch,
-    SafeBasis, SessionTerms, Watermark,
+    SessionTerms, Watermark,
 };
 
 /// What a session has taken and not yet applied. A permit is a ping or a batch; the reader
@@ -39,17 +39,18 @@ pub(super) async fn serve(
         let why = format!("a source's name has 1 to {SOURCE_NAME_BYTES_MAX} bytes, not {}", source.len());
         return Err(End::error(ErrorCode::BadHello, why));
     }
-    if first_batch == 0 {
-        return Err(End::error(ErrorCode::BadHello, "batches are numbered from 1"));
-    }
     talk.seat.is(SessionKind::Ingest, usize::from(namespace.0));
-    let (session, applied) = talk.services.runtime.open_session(namespace)?;
+    let (session, applied, kept) = talk.services.runtime.open_kept_session(namespace)?;
+    let keeping = talk.services.runtime.keeping();
+    let identity = talk.grant.name().to_owned();
+    let name = SourceName { namespace, identity, source: source.to_owned() };
+    let source = keeping.sources.open(name, first_batch);
+    let first_batch = source.first();
     let terms = IngestTerms {
         partitions: talk.services.runtime.partitions(),
         hash: PartitionHash::Mix64,
-        // Nothing is kept over a restart yet, so nothing is ever said to be safe.
-        safe_basis: SafeBasis::None,
-        last_safe: 0,
+        safe_basis: keeping.basis,
+        last_safe: source.last_safe(),
         encodings: Encodings::ROWS_AND_COLUMNS,
         batch_pings_max: PING_BATCH_PINGS_MAX as u32,
         unapplied_pings_max: UNAPPLIED_PINGS_MAX,
@@ -71,7 +72,8 @@ pub(super) async fn serve(
         last_said: false,
     };
     let reading = intake.read(&mut talk.reader, &unapplied, talk.stopping.clone());
-    let acking = acknowledge(&mut talk.send, applied, Ledger::new(first_batch), &unapplied, &talk.seat);
+    let acking = Acking { applied, kept, source, ledger: Ledger::new(first_batch), unapplied: &unapplied };
+    let acking = acking.run(&mut talk.send, &talk.seat);
     // When reading ends, the runtime's channel closes once all that was taken is applied, and so
     // acknowledging ends too. A peer that cannot be told anything ends both.
     let (end, ()) = tokio::try_join!(async { Ok::<_, End>(reading.await) }, acking)?;
@@ -183,30 +185,67 @@ fn possible(at: EventTime) -> Result<(), End> {
     EventTime::from_unix_ms(at.0).map(drop).map_err(|why| End::error(ErrorCode::Malformed, why))
 }
 
-/// Tells the peer what is applied, until all that was taken is. Says it once for all that is
-/// known by then, so that acknowledgements never fall behind.
-async fn acknowledge(
-    send: &mut SendStream,
-    mut applied: mpsc::UnboundedReceiver<Applied>,
-    mut ledger: Ledger,
-    unapplied: &Unapplied,
-    seat: &Seat,
-) -> Result<(), End> {
-    let mut told = None;
-    while let Some(first) = applied.recv().await {
-        let mut next = Some(first);
-        while let Some(batch) = next {
-            unapplied.pings.add_permits(batch.counts.total() as usize);
-            unapplied.batches.add_permits(1);
-            seat.applied(batch.counts.total());
-            ledger.apply(batch.number, batch.counts);
-            next = applied.try_recv().ok();
+/// What is heard of a session's batches.
+struct Acking<'a> {
+    applied: mpsc::UnboundedReceiver<Applied>,
+    /// Batches that the ping logs hold.
+    kept: mpsc::UnboundedReceiver<u64>,
+    source: SourceSession,
+    ledger: Ledger,
+    unapplied: &'a Unapplied,
+}
+
+impl Acking<'_> {
+    /// Tells the peer what is applied and what is safe, until all that was taken is applied. Says it once for all
+    /// that is known by then, so that acknowledgements never fall behind.
+    async fn run(mut self, send: &mut SendStream, seat: &Seat) -> Result<(), End> {
+        let mut held = Ledger::new(self.ledger.applied() + 1);
+        let mut told = None;
+        loop {
+            tokio::select! {
+                batch = self.applied.recv() => match batch {
+                    Some(batch) => self.take(batch, seat),
+                    None => break,
+                },
+                Some(batch) = self.kept.recv() => {
+                    held.apply(batch, PingCounts::default());
+                    while let Ok(batch) = self.kept.try_recv() {
+                        held.apply(batch, PingCounts::default());
+                    }
+                    self.source.kept(held.applied());
+                }
+                // A source that is forgotten hears no more.
+                Ok(()) = self.source.safe().changed() => {}
+            }
+            while let Ok(batch) = self.applied.try_recv() {
+                self.take(batch, seat);
+            }
+            self.source.applied(self.ledger.applied());
+            let now = (self.ledger.applied(), self.safe());
+            if told != Some(now) {
+                told = Some(now);
+                self.say(send).await?;
+            }
         }
-        if told != Some(ledger.applied()) {
-            told = Some(ledger.applied());
-            say(send, &Ack::new(ledger.applied(), 0, ledger.counts())).await?;
-        }
+        // The last word of a session that took nothing, too.
+        self.say(send).await
     }
-    // The last word of a session that took nothing, too.
-    say(send, &Ack::new(ledger.applied(), 0, ledger.counts())).await
+
+    fn take(&mut self, batch: Applied, seat: &Seat) {
+        self.unapplied.pings.add_permits(batch.counts.total() as usize);
+        self.unapplied.batches.add_permits(1);
+        seat.applied(batch.counts.total());
+        self.ledger.apply(batch.number, batch.counts);
+    }
+
+    fn safe(&mut self) -> u64 {
+        let safe = *self.source.safe().borrow_and_update();
+        // A log may be faster than the word that a batch is applied.
+        safe.min(self.ledger.applied())
+    }
+
+    async fn say(&mut self, send: &mut SendStream) -> Result<(), End> {
+        let safe = self.safe();
+        say(send, &Ack::new(self.ledger.applied(), safe, self.ledger.counts())).await
+    }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crossbeam::channel::Sender;
 
 use super::clock::Clock;
+use super::ping_log::{Again, Entry, Kept, PingLogEnd, Pings, PingsAt};
 use super::queue::{BatchTask, PingTask, Task, Ticket};
 use super::{ClockMode, MatchSink, NamespaceIx, RuntimeConfig, SnapshotPart};
 use crate::domain::{
@@ -22,6 +23,7 @@ use crate::geo::PreparedArea;
 use crate::limits::SCAN_SLICE_DEVICES;
 use crate::planted::{self, Defect};
 use crate::telemetry::{Share, Telemetry};
+use crate::wire::PingBatch;
 
 /// The machines of one partition. See the module head.
 pub(crate) struct Driver {
@@ -38,6 +40,8 @@ pub(crate) struct Driver {
     rows: Vec<PingRow>,
     /// How many orders were carried out: the number of the next.
     orders: u64,
+    /// Gets what is done, where pings are kept.
+    log: Option<PingLogEnd>,
     counted: Option<Counted>,
 }
 
@@ -116,6 +120,7 @@ impl Driver {
             previews: VecDeque::new(),
             rows: Vec::new(),
             orders: 0,
+            log: None,
             counted: None,
         }
     }
@@ -124,6 +129,13 @@ impl Driver {
     pub(super) fn counted(mut self, partition: u32, telemetry: Arc<Telemetry>) -> Self {
         self.counted = Some(Counted { partition, telemetry });
         self
+    }
+
+    /// Has all that it does from now on kept, and first which orders it carried out that the log does not have:
+    /// those after so many.
+    pub(crate) fn keep(&mut self, log: PingLogEnd, orders: u64) {
+        self.log = Some(log);
+        (orders..self.orders).for_each(|index| self.log(|| Entry::Order { index }));
     }
 
     /// Where matches go.
@@ -176,6 +188,7 @@ impl Driver {
             clock: machine.clock(),
             devices: machine.devices(),
             log_end: self.sink.end(NamespaceIx(ns)),
+            ping_log_next: self.log.as_ref().map(PingLogEnd::next),
         };
         (0..).zip(&self.machines).map(begin).collect()
     }
@@ -224,8 +237,8 @@ impl Driver {
     /// Does what a queue brought.
     pub(super) fn apply(&mut self, task: Task) {
         match task {
-            Task::Pings(task) => self.ping_task(&task),
-            Task::Batch(task) => self.batch_task(&task),
+            Task::Pings(task) => self.ping_task(task),
+            Task::Batch(task) => self.batch_task(task),
             Task::Order { order, index } => self.order(&order, index),
             Task::Passed { through } => self.on_each(|machine, out| machine.stages_through(through, out)),
             Task::Preview { part, mode, reply } => self.preview(part, mode, reply),
@@ -243,6 +256,13 @@ impl Driver {
     pub(crate) fn order(&mut self, order: &Order, index: u64) {
         self.orders = index + 1;
         self.on_each(|machine, out| machine.order(order, index, out));
+        self.log(|| Entry::Order { index });
+    }
+
+    fn log(&mut self, entry: impl FnOnce() -> Entry) {
+        if let Some(log) = &mut self.log {
+            log.push(entry());
+        }
     }
 
     /// Applies pings; their matches are with the sink when it returns. `numbers` are for the event
@@ -255,9 +275,26 @@ impl Driver {
         numbers: &[u64],
     ) -> PingCounts {
         let clock = match self.mode {
-            ClockMode::Wall => PingClock::Wall { now: self.clock.now(), skew_ms: self.skew_ms },
+            ClockMode::Wall => {
+                let PingsAt { now, skew_ms } = self.pings_at();
+                PingClock::Wall { now, skew_ms }
+            }
             ClockMode::Event => PingClock::Event { numbers },
         };
+        self.apply_pings(namespace, clock, base, rows)
+    }
+
+    fn pings_at(&self) -> PingsAt {
+        PingsAt { now: self.clock.now(), skew_ms: self.skew_ms }
+    }
+
+    fn apply_pings(
+        &mut self,
+        namespace: NamespaceIx,
+        clock: PingClock<'_>,
+        base: EventTime,
+        rows: &[PingRow],
+    ) -> PingCounts {
         let Some(machine) = self.machines.get_mut(usize::from(namespace.0)) else {
             return PingCounts::default();
         };
@@ -266,9 +303,21 @@ impl Driver {
         counts
     }
 
-    fn ping_task(&mut self, task: &PingTask) {
-        let counts = self.pings(task.namespace, task.base, &task.rows, &task.numbers);
-        self.applied(task.namespace, &counts, &task.ticket);
+    fn ping_task(&mut self, task: PingTask) {
+        let PingTask { namespace, base, rows, numbers, ticket } = task;
+        if self.log.is_none() {
+            let counts = self.pings(namespace, base, &rows, &numbers);
+            return self.applied(namespace, &counts, &ticket);
+        }
+        let at = self.pings_at();
+        let counts = self.apply_pings(namespace, wall(at), base, &rows);
+        self.log(|| Entry::Pings {
+            namespace,
+            at,
+            pings: Pings::Rows { base, rows },
+            kept: Kept::new(&ticket),
+        });
+        self.applied(namespace, &counts, &ticket);
     }
 
     /// Says that a part of a batch is applied.
@@ -284,13 +333,37 @@ impl Driver {
     }
 
     /// Pings that no other thread has looked at. Wall clock only.
-    fn batch_task(&mut self, task: &BatchTask) {
+    fn batch_task(&mut self, task: BatchTask) {
+        let BatchTask { namespace, batch, ticket } = task;
+        let at = self.pings_at();
+        let counts = self.batch(namespace, at, &batch);
+        self.log(|| Entry::Pings { namespace, at, pings: Pings::Batch(batch), kept: Kept::new(&ticket) });
+        self.applied(namespace, &counts, &ticket);
+    }
+
+    fn batch(&mut self, namespace: NamespaceIx, at: PingsAt, batch: &PingBatch) -> PingCounts {
         let mut buffer = std::mem::take(&mut self.rows);
-        let (rows, strangers) = task.batch.own_rows(&mut buffer);
-        let mut counts = self.pings(task.namespace, task.batch.base(), rows, &[]);
+        let (rows, strangers) = batch.own_rows(&mut buffer);
+        let mut counts = self.apply_pings(namespace, wall(at), batch.base(), rows);
         counts.rejected[PingReject::Partition as usize] += strangers as u64;
         self.rows = buffer;
-        self.applied(task.namespace, &counts, &task.ticket);
+        counts
+    }
+
+    /// Does again what the ping log says was done; orders are the caller's. Pings of a namespace that is gone are
+    /// left out.
+    pub(super) fn again(&mut self, again: Again, namespace: impl Fn(&str) -> Option<NamespaceIx>) {
+        match again {
+            Again::Pings { namespace: name, at, batch } => {
+                if let Some(namespace) = namespace(&name) {
+                    self.batch(namespace, at, &batch);
+                }
+            }
+            Again::Stages { through } => {
+                self.on_each(|machine, out| machine.stages_through(through, out));
+            }
+            Again::Order { .. } => {}
+        }
     }
 
     fn preview(&mut self, part: PartSpec<PreparedArea>, mode: Uncertainty, reply: Sender<Vec<Vec<u64>>>) {
@@ -326,6 +399,7 @@ impl Driver {
             let now = self.clock.now();
             if next <= now {
                 self.on_each(|machine, out| machine.stages_through(now, out));
+                self.log(|| Entry::Stages { through: now });
             }
         }
     }
@@ -395,4 +469,8 @@ impl Driver {
             self.out.clear();
         }
     }
+}
+
+fn wall(at: PingsAt) -> PingClock<'static> {
+    PingClock::Wall { now: at.now, skew_ms: at.skew_ms }
 }

@@ -10,18 +10,20 @@
 mod clock;
 mod driver;
 mod event;
+pub(crate) mod ping_log;
 mod queue;
 mod recovery;
 mod replay;
 #[cfg(test)]
 mod schedules;
+mod sources;
 mod worker;
 
 use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 pub use crate::domain::partition_of;
 pub use crate::engine::{EventKey, Output};
@@ -29,6 +31,7 @@ pub(crate) use clock::Clock;
 pub(crate) use driver::Driver;
 pub(crate) use recovery::{Logged, Recovery, stand_alerts};
 pub use replay::{Replay, ReplayError, ReplaySummary, replay};
+pub use sources::{SourceApplied, SourceName, SourceSession, Sources};
 
 use crate::domain::{
     AlertId, AlertNo, DirectiveKind, EventTime, MaxAge, Namespace, Offset, PartSpec, PingCounts, PingRow,
@@ -39,9 +42,9 @@ use crate::geo::PreparedArea;
 use crate::limits::SNAPSHOT_BLOCKS_QUEUED_MAX;
 use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry::{Bound, Telemetry};
-use crate::wire::PingBatch;
+use crate::wire::{PingBatch, SafeBasis};
 use event::EventDriver;
-use queue::{BatchTask, Queues, Ticket};
+use queue::{BatchTask, Queues, Reports, Ticket};
 
 /// One version of an alert as subscribers get it before its first match.
 #[derive(Clone, Debug)]
@@ -104,6 +107,8 @@ pub(crate) enum SnapshotPart {
         devices: usize,
         /// All matches of this partition up to then are below this offset, and none since.
         log_end: Offset,
+        /// The number of the ping log's next entry, where pings are kept.
+        ping_log_next: Option<u64>,
     },
     /// The next block.
     Block(Vec<u8>),
@@ -150,6 +155,21 @@ pub struct RuntimeConfig {
     pub sliced: bool,
 }
 
+/// What a restart keeps of pings, and of whose.
+#[derive(Clone, Debug)]
+pub struct Keeping {
+    /// What makes a batch safe.
+    pub basis: SafeBasis,
+    /// The sources that send again what is not.
+    pub sources: Arc<Sources>,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self { basis: SafeBasis::None, sources: Arc::default() }
+    }
+}
+
 /// A namespace of this runtime, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamespaceIx(pub u16);
@@ -189,6 +209,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     event: Mutex<EventDriver>,
     told: Mutex<u64>,
+    keeping: Keeping,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     telemetry: Arc<Telemetry>,
 }
@@ -219,7 +240,7 @@ impl Runtime {
             Driver::new(&config, Arc::clone(&sink), Arc::clone(&clock), seed)
         };
         let drivers = (0..config.partitions).map(driver).collect();
-        Self::start_with(config, sink, telemetry, clock, drivers, 0)
+        Self::start_with(config, sink, telemetry, clock, drivers, 0, Keeping::default())
     }
 
     /// Starts the partition threads with drivers that have carried out `told` orders.
@@ -230,12 +251,15 @@ impl Runtime {
         clock: Arc<dyn Clock>,
         drivers: Vec<Driver>,
         told: u64,
+        keeping: Keeping,
     ) -> std::io::Result<Self> {
         let (queues, ends) = queue::open(config.partitions);
         let queues = Arc::new(queues);
         let (pings, orders) = (Arc::clone(&queues), Arc::clone(&queues));
         telemetry.bounds.watch(Bound::PingsQueued, move || pings.pings_queued());
         telemetry.bounds.watch(Bound::OrdersQueued, move || orders.orders_queued());
+        let sources = Arc::clone(&keeping.sources);
+        telemetry.bounds.watch(Bound::Sources, move || sources.len() as u64);
         let threads = ends
             .into_iter()
             .zip(drivers)
@@ -247,6 +271,7 @@ impl Runtime {
             clock,
             event: Mutex::new(EventDriver::default()),
             told: Mutex::new(told),
+            keeping,
             threads: Mutex::new(threads),
             telemetry,
             config,
@@ -282,6 +307,11 @@ impl Runtime {
         }
     }
 
+    /// What a restart keeps of pings.
+    pub fn keeping(&self) -> &Keeping {
+        &self.inner.keeping
+    }
+
     /// The namespaces, by number.
     pub fn namespaces(&self) -> &[NamespaceConfig] {
         &self.inner.config.namespaces
@@ -299,11 +329,25 @@ impl Runtime {
         &self,
         namespace: NamespaceIx,
     ) -> Result<(IngestSession, mpsc::UnboundedReceiver<Applied>), SessionRefused> {
+        let (session, applied, _) = self.open_kept_session(namespace)?;
+        Ok((session, applied))
+    }
+
+    /// The same, with the numbers of batches that the ping logs hold by now, in any order; none come where there
+    /// are no ping logs.
+    pub fn open_kept_session(
+        &self,
+        namespace: NamespaceIx,
+    ) -> Result<(IngestSession, mpsc::UnboundedReceiver<Applied>, mpsc::UnboundedReceiver<u64>), SessionRefused>
+    {
         if self.clock_mode() == ClockMode::Event {
             lock(&self.inner.event).open_session()?;
         }
         let (applied, receiver) = mpsc::unbounded_channel();
-        Ok((IngestSession { runtime: self.clone(), namespace, applied, buffer: Vec::new() }, receiver))
+        let (kept, kept_receiver) = mpsc::unbounded_channel();
+        let reports = Reports { applied, kept };
+        let session = IngestSession { runtime: self.clone(), namespace, reports, buffer: Vec::new() };
+        Ok((session, receiver, kept_receiver))
     }
 
     /// Tells all partitions an action, in one order (wall clock). Waits while their queues are
@@ -389,7 +433,7 @@ impl WeakRuntime {
 pub struct IngestSession {
     runtime: Runtime,
     namespace: NamespaceIx,
-    applied: mpsc::UnboundedSender<Applied>,
+    reports: Reports,
     /// Rows of a batch that came by columns.
     buffer: Vec<PingRow>,
 }
@@ -407,6 +451,11 @@ impl IngestSession {
         self.submit_rows(number, base, rows, Instant::now()).await
     }
 
+    fn ticket(&self, number: u64, received: Instant, permit: OwnedSemaphorePermit) -> Arc<Ticket> {
+        let logged = self.runtime.keeping().basis == SafeBasis::Log;
+        Ticket::new(number, received, logged, self.reports.clone(), permit)
+    }
+
     async fn submit_rows(
         &mut self,
         number: u64,
@@ -416,7 +465,7 @@ impl IngestSession {
     ) -> Result<(), SessionRefused> {
         let inner = &self.runtime.inner;
         let permit = inner.queues.room_for(rows.len()).await.ok_or(SessionRefused::Stopping)?;
-        let ticket = Ticket::new(number, received, self.applied.clone(), permit);
+        let ticket = self.ticket(number, received, permit);
         inner.telemetry.batch_taken(usize::from(self.namespace.0));
         match inner.config.clock {
             ClockMode::Wall => inner.queues.submit(self.namespace, base, rows, &ticket),
@@ -445,7 +494,7 @@ impl IngestSession {
             return done;
         };
         let permit = inner.queues.room_for(batch.len()).await.ok_or(SessionRefused::Stopping)?;
-        let ticket = Ticket::new(batch.number(), received, self.applied.clone(), permit);
+        let ticket = self.ticket(batch.number(), received, permit);
         inner.telemetry.batch_taken(usize::from(self.namespace.0));
         let task = BatchTask { namespace: self.namespace, batch, ticket };
         inner.queues.submit_whole(target.partition, task);

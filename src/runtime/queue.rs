@@ -73,24 +73,36 @@ pub(super) struct Ticket {
     received: Instant,
     /// Parts not yet applied, and one more until all are sent.
     left: AtomicU64,
+    /// Likewise, parts that the ping logs do not hold yet, where there are ping logs.
+    unkept: Option<AtomicU64>,
     counts: Mutex<PingCounts>,
-    applied: mpsc::UnboundedSender<Applied>,
+    reports: Reports,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+/// Whom a session's batches are reported to.
+#[derive(Clone)]
+pub(super) struct Reports {
+    pub(super) applied: mpsc::UnboundedSender<Applied>,
+    /// Numbers of batches that the ping logs hold.
+    pub(super) kept: mpsc::UnboundedSender<u64>,
 }
 
 impl Ticket {
     pub(super) fn new(
         number: u64,
         received: Instant,
-        applied: mpsc::UnboundedSender<Applied>,
+        logged: bool,
+        reports: Reports,
         permit: OwnedSemaphorePermit,
     ) -> Arc<Self> {
         Arc::new(Self {
             number,
             received,
             left: AtomicU64::new(1),
+            unkept: logged.then(|| AtomicU64::new(1)),
             counts: Mutex::new(PingCounts::default()),
-            applied,
+            reports,
             permit: Mutex::new(Some(permit)),
         })
     }
@@ -98,6 +110,9 @@ impl Ticket {
     /// One more part of the batch goes to a partition.
     pub(super) fn for_part(self: &Arc<Self>) -> Arc<Self> {
         self.left.fetch_add(1, Ordering::Relaxed);
+        if let Some(unkept) = &self.unkept {
+            unkept.fetch_add(1, Ordering::Relaxed);
+        }
         Arc::clone(self)
     }
 
@@ -109,16 +124,31 @@ impl Ticket {
 
     /// No more parts follow. Where all are applied: how long the batch took.
     pub(super) fn all_sent(&self) -> Option<Duration> {
+        self.part_kept();
         self.finish_one()
+    }
+
+    /// A ping log holds a part. Where that was the last, the batch gives its room back only now: what waits for
+    /// the disk is bounded by it.
+    pub(super) fn part_kept(&self) {
+        if let Some(unkept) = &self.unkept
+            && unkept.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            drop(lock(&self.permit).take());
+            // A session that is gone wants no report.
+            let _ = self.reports.kept.send(self.number);
+        }
     }
 
     fn finish_one(&self) -> Option<Duration> {
         if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
             return None;
         }
-        drop(lock(&self.permit).take());
+        if self.unkept.is_none() {
+            drop(lock(&self.permit).take());
+        }
         // A session that is gone wants no report.
-        let _ = self.applied.send(Applied { number: self.number, counts: *lock(&self.counts) });
+        let _ = self.reports.applied.send(Applied { number: self.number, counts: *lock(&self.counts) });
         Some(self.received.elapsed())
     }
 }

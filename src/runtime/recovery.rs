@@ -16,6 +16,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::driver::Driver;
+use super::ping_log::Again;
 use super::{AlertInfo, MatchSink, NamespaceIx, Told};
 use crate::domain::{AlertNo, Cause, DeviceId, MatchHead};
 use crate::engine::{Output, Partition};
@@ -123,6 +124,29 @@ impl Recovery {
         if index >= from || planted::on(Defect::RepeatsOrders) {
             self.driver.order(&told.order, index);
         }
+    }
+
+    /// Does again what the partition's ping log says it did after the snapshot; says which order it carried out
+    /// then, where that is what it did: it is to be given next, by [`order`](Self::order).
+    pub(crate) fn again(
+        &mut self,
+        again: Again,
+        namespace: impl Fn(&str) -> Option<NamespaceIx>,
+    ) -> Option<u64> {
+        match again {
+            Again::Order { index } => Some(index),
+            other => {
+                // What a scan finds does not depend on what stands between its slices.
+                self.driver.finish();
+                self.driver.again(other, namespace);
+                None
+            }
+        }
+    }
+
+    /// How many orders were carried out so far.
+    pub(crate) fn orders(&self) -> u64 {
+        self.driver.orders()
     }
 
     /// All actions were given: the driver, whose matches go where they went before.

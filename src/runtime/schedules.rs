@@ -8,7 +8,7 @@ use shuttle::future::block_on;
 use shuttle::thread;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::queue::Ticket;
+use super::queue::{Reports, Ticket};
 use crate::domain::PingCounts;
 use crate::sync::schedules;
 
@@ -22,7 +22,8 @@ fn a_batch_is_reported_once_after_all_its_parts_and_its_room_is_back() {
             let room = Arc::new(Semaphore::new(ROOM));
             let permit = block_on(Arc::clone(&room).acquire_many_owned(ROOM as u32)).unwrap();
             let (applied, mut reports) = mpsc::unbounded_channel();
-            let ticket = Ticket::new(7, Instant::now(), applied, permit);
+            let (kept, _) = mpsc::unbounded_channel();
+            let ticket = Ticket::new(7, Instant::now(), false, Reports { applied, kept }, permit);
             let done = Arc::new(AtomicU64::new(0));
             let session = {
                 let (room, done) = (Arc::clone(&room), Arc::clone(&done));
@@ -57,7 +58,8 @@ fn a_ticket_that_is_dropped_gives_its_room_back_and_reports_nothing() {
         let room = Arc::new(Semaphore::new(ROOM));
         let permit = block_on(Arc::clone(&room).acquire_many_owned(ROOM as u32)).unwrap();
         let (applied, mut reports) = mpsc::unbounded_channel();
-        let ticket = Ticket::new(7, Instant::now(), applied, permit);
+        let (kept, _) = mpsc::unbounded_channel();
+        let ticket = Ticket::new(7, Instant::now(), false, Reports { applied, kept }, permit);
         let (one, other) = (ticket.for_part(), ticket.for_part());
         ticket.all_sent();
         drop(ticket);
@@ -68,4 +70,36 @@ fn a_ticket_that_is_dropped_gives_its_room_back_and_reports_nothing() {
         applied.join().unwrap();
         assert_eq!(room.available_permits(), ROOM);
     });
+}
+
+/// With ping logs a batch keeps its room until they hold all of its parts, and that is reported once, too,
+/// whichever comes first.
+#[test]
+fn a_batch_that_is_logged_gives_its_room_back_once_it_is_kept() {
+    for parts in 1..3_u64 {
+        schedules(20 + parts, 500, move || {
+            let room = Arc::new(Semaphore::new(ROOM));
+            let permit = block_on(Arc::clone(&room).acquire_many_owned(ROOM as u32)).unwrap();
+            let ((applied, mut reports), (kept, mut kept_reports)) =
+                (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+            let ticket = Ticket::new(7, Instant::now(), true, Reports { applied, kept }, permit);
+            let done = Arc::new(AtomicU64::new(0));
+            for _ in 0..parts {
+                let (applied, kept, done) = (ticket.for_part(), Arc::clone(&ticket), Arc::clone(&done));
+                thread::spawn(move || applied.part_applied(&PingCounts::default()));
+                thread::spawn(move || {
+                    done.fetch_add(1, Ordering::SeqCst);
+                    kept.part_kept();
+                });
+            }
+            ticket.all_sent();
+            drop(ticket);
+            assert_eq!(block_on(kept_reports.recv()), Some(7));
+            assert_eq!(done.load(Ordering::SeqCst), parts, "reported before all is kept");
+            assert_eq!(room.available_permits(), ROOM, "reported before there is room");
+            assert_eq!(block_on(reports.recv()).map(|report| report.number), Some(7));
+            assert!(block_on(reports.recv()).is_none() && block_on(kept_reports.recv()).is_none());
+            assert_eq!(room.available_permits(), ROOM, "the room is given back once");
+        });
+    }
 }

@@ -46,6 +46,8 @@ bounds! {
     PingsQueued = "pings_queued", [PINGS_QUEUED_MAX];
     /// Orders and previews that wait for the partition where most do.
     OrdersQueued = "orders_queued", [ORDERS_QUEUED_MAX];
+    /// Ping sources of which the last safe batch is known.
+    Sources = "sources", [SOURCES_MAX];
     /// QUIC connections.
     Connections = "connections", [CONNECTIONS_MAX];
     /// Connections of the identity that has most.
@@ -222,6 +224,7 @@ mod tests {
             "of tools, not of the engine",
             &[
                 "BAD_ROWS_SHARE_MAX",
+                "SOURCE_KEEPS_BYTES",
                 "REPLAY_BATCH_PINGS",
                 "REPLAY_EPOCH_PINGS",
                 "CSV_LINE_BYTES_MAX",

@@ -106,6 +106,16 @@ impl PingBatch {
         self.count
     }
 
+    /// How its rows are written.
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Its bytes, as they came.
+    pub(crate) fn content(&self) -> &Bytes {
+        &self.content
+    }
+
     /// The partition that it is for, where its sender has split.
     pub fn target(&self) -> Option<Target> {
         self.target

@@ -1,0 +1,379 @@
+//! What keeping costs: `cargo bench --bench store -- --help`.
+//!
+//! `pings`: the same batches, split by partition and in columns as a good sender makes them, into an engine that keeps
+//! nothing, one that keeps matches and actions and takes snapshots, and one that keeps every ping, in turn. `confirm`: how
+//! long an authority waits over QUIC until its alert is confirmed, against a sync of the disk. `restart`: a folder with
+//! 10 M devices and 10 M notifications of 100 alerts, as a crash leaves it and as a clean end does, until the engine
+//! serves; the disk's cache is dropped before where that is allowed.
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "it prints its figures, and stops where its world is wrong"
+)]
+
+mod common;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use clap::{Parser, ValueEnum};
+use common::{BATCH, CHUNK, Chunk, DEVICES_OF_A_TEST, World, grouped, median, ms, processor};
+use country::Shares;
+use hexcast::access::pki;
+use hexcast::client::Client;
+use hexcast::delivery::{Delivery, LagLimits, Ticks};
+use hexcast::desk::Policies;
+use hexcast::domain::{DeviceId, EventTime, MaxAge, Namespace, PingRow, partition_of};
+use hexcast::keeper::{Setup, Started, start};
+use hexcast::quic::{Server, Services};
+use hexcast::runtime::{ClockMode, MatchSink, NamespaceConfig, NamespaceIx, Runtime, RuntimeConfig};
+use hexcast::telemetry::{Log, Telemetry};
+use hexcast::wire::{Encoding, Header, PingBatch, Target, ping_frame};
+
+const PARTITIONS: u32 = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Case {
+    Pings,
+    Confirm,
+    Restart,
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "store")]
+struct Args {
+    #[arg(long, default_value_t = 10_000_000)]
+    devices: u64,
+    /// Only this; else all, one after the other.
+    #[arg(long)]
+    case: Option<Case>,
+    /// Turns of each kind of engine.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Pings of a turn, in millions, after those that make the devices known.
+    #[arg(long, default_value_t = 30)]
+    pings: usize,
+    /// Alerts of the restart, and their radius, km.
+    #[arg(long, default_value_t = 100)]
+    alerts: usize,
+    #[arg(long, default_value_t = 60.0)]
+    radius_km: f64,
+    /// Where folders are made: on the disk that is meant.
+    #[arg(long, default_value = "target")]
+    folder: PathBuf,
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What an engine keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeps {
+    Nothing,
+    Matches,
+    Pings,
+}
+
+/// Batches as they come over the wire.
+struct Batches(Vec<PingBatch>);
+
+impl Batches {
+    /// Of the world's next pings.
+    fn new(world: &mut World, pings: usize) -> Self {
+        let (mut chunk, mut all, mut frame) = (Chunk::default(), Vec::new(), Vec::new());
+        let mut left = pings;
+        while left > 0 {
+            let count = left.min(CHUNK);
+            world.fill(&mut chunk, count);
+            left -= count;
+            let mut parts = vec![(EventTime::BEFORE_ALL, Vec::<PingRow>::new()); PARTITIONS as usize];
+            for (base, _, rows) in chunk.batches() {
+                for row in rows {
+                    let (first, rows) =
+                        &mut parts[partition_of(DeviceId(row.device.get()), PARTITIONS) as usize];
+                    if rows.is_empty() {
+                        *first = base;
+                    }
+                    if base == *first {
+                        rows.push(*row);
+                    }
+                }
+                for (nth, (base, rows)) in (0..).zip(&mut parts) {
+                    let target = Target { partition: nth, of: PARTITIONS as u16 };
+                    let number = all.len() as u64 + 1;
+                    ping_frame(Encoding::Columns, number, *base, Some(target), rows, &mut frame)
+                        .expect("a batch");
+                    let content = Bytes::copy_from_slice(&frame[Header::BYTES..]);
+                    all.push(PingBatch::read(Encoding::Columns, &content).expect("a batch"));
+                    rows.clear();
+                }
+            }
+        }
+        Self(all)
+    }
+}
+
+fn config() -> RuntimeConfig {
+    RuntimeConfig {
+        partitions: PARTITIONS,
+        namespaces: vec![NamespaceConfig { name: name(), max_age: MaxAge::Never }],
+        clock: ClockMode::Wall,
+        clock_skew_ms: i64::MAX / 4,
+        sliced: true,
+    }
+}
+
+fn name() -> Namespace {
+    Namespace::new("default").expect("a name")
+}
+
+fn kept(folder: &Path, durable_pings: bool, snapshot_every: Duration) -> (Started, Duration) {
+    let telemetry = Telemetry::new([name()], PARTITIONS);
+    let (fatal, _) = tokio::sync::mpsc::unbounded_channel();
+    let (runtime, policies, lag) = (config(), Policies::default(), LagLimits::default());
+    let begun = Instant::now();
+    let setup = Setup { runtime, policies, lag, durable_pings, snapshot_every, telemetry, fatal };
+    let started = start(folder, setup).expect("it starts");
+    (started, begun.elapsed())
+}
+
+/// Hands all batches to an engine and waits until they are applied; pings a second.
+async fn feed(runtime: &Runtime, batches: &Batches) -> f64 {
+    let (mut session, mut applied) = runtime.open_session(NamespaceIx(0)).expect("a session");
+    let begun = Instant::now();
+    let mut pings = 0;
+    for batch in &batches.0 {
+        pings += batch.len();
+        session.submit_batch(batch.clone(), Instant::now()).await.expect("it takes pings");
+    }
+    drop(session);
+    while applied.recv().await.is_some() {}
+    pings as f64 / begun.elapsed().as_secs_f64()
+}
+
+async fn pings(args: &Args) {
+    let mut world = World::new(1, args.devices, Shares::COUNTRY);
+    let known = Batches::new(&mut world, args.devices as usize);
+    let timed = Batches::new(&mut world, args.pings * 1_000_000);
+    let mut rates = [(Keeps::Nothing, Vec::new()), (Keeps::Matches, Vec::new()), (Keeps::Pings, Vec::new())];
+    for _ in 0..args.rounds {
+        for (keeps, rates) in &mut rates {
+            let folder = tempfile::tempdir_in(&args.folder).expect("a folder");
+            let rate = if *keeps == Keeps::Nothing {
+                let delivery =
+                    Arc::new(Delivery::with(&config().namespaces, LagLimits::default(), Ticks::real(), []));
+                let runtime = Runtime::start(config(), delivery as Arc<dyn MatchSink>).expect("threads");
+                feed(&runtime, &known).await;
+                let rate = feed(&runtime, &timed).await;
+                tokio::task::block_in_place(|| runtime.stop());
+                rate
+            } else {
+                let (started, _) = kept(folder.path(), *keeps == Keeps::Pings, Duration::from_secs(5));
+                feed(&started.runtime, &known).await;
+                let rate = feed(&started.runtime, &timed).await;
+                let sums = started.runtime.telemetry().storage.snapshot_sums();
+                println!(
+                    "  {keeps:?}: {:.2} M/s, {} snapshots, the last {:.0} ms; {} MB of ping logs",
+                    rate / 1e6,
+                    sums.taken,
+                    ms(sums.took),
+                    started.runtime.telemetry().storage.sync_sums(Log::Pings).bytes >> 20,
+                );
+                tokio::task::block_in_place(|| started.keeper.stop(&started.runtime));
+                rate
+            };
+            rates.push(rate);
+        }
+    }
+    let medians: Vec<f64> = rates.iter().map(|(_, rates)| median(rates.clone())).collect();
+    println!(
+        "pings, {} devices, {PARTITIONS} partitions, medians of {}: {:.2} M/s kept nowhere, {:.2} M/s with the store \
+         ({:.3} of it), {:.2} M/s with every ping kept ({:.3})",
+        grouped(args.devices),
+        args.rounds,
+        medians[0] / 1e6,
+        medians[1] / 1e6,
+        medians[1] / medians[0],
+        medians[2] / 1e6,
+        medians[2] / medians[0],
+    );
+}
+
+/// An engine with its door, for an authority.
+struct Door {
+    started: Started,
+    server: Server,
+    pki: PathBuf,
+}
+
+impl Door {
+    fn open(folder: &Path, started: Started) -> Self {
+        let pki = folder.join("pki");
+        pki::init(&pki).expect("certificates");
+        let services = Services {
+            runtime: started.runtime.clone(),
+            desk: Arc::clone(&started.desk),
+            delivery: Arc::clone(&started.delivery),
+        };
+        let server =
+            Server::bind("127.0.0.1:0".parse().expect("an address"), &pki, services).expect("a door");
+        Self { started, server, pki }
+    }
+
+    /// Publishes a circle around a city; how long that took.
+    async fn publish(&self, id: &str, city: &country::City, radius_km: f64) -> Duration {
+        let client =
+            Client::connect(self.server.local_addr(), &self.pki, "authority").await.expect("a connection");
+        let mut control = client.control().await.expect("a session");
+        let (lat, lon) = (city.lat, city.lon);
+        let alert = format!(
+            r#"{{"id":"{id}","status":"actual","headline":"A child is missing","policy":"fixed",
+            "area":{{"circle":{{"lat":{lat},"lon":{lon},"radius_km":{radius_km}}}}}}}"#
+        );
+        let begun = Instant::now();
+        control.publish(&alert, None).await.expect("it is accepted");
+        let took = begun.elapsed();
+        client.close().await;
+        took
+    }
+
+    fn synced(&self, log: Log) -> (u64, Duration) {
+        let sums = self.started.runtime.telemetry().storage.sync_sums(log);
+        (sums.latency.count(), Duration::from_secs_f64(sums.latency.seconds()))
+    }
+}
+
+async fn confirm(args: &Args) {
+    let folder = tempfile::tempdir_in(&args.folder).expect("a folder");
+    let mut world = World::new(1, args.devices, Shares::COUNTRY);
+    let known = Batches::new(&mut world, args.devices as usize);
+    let (started, _) = kept(folder.path(), false, Duration::from_secs(60));
+    feed(&started.runtime, &known).await;
+    let door = Door::open(folder.path(), started);
+    let mut took = Vec::new();
+    let before = door.synced(Log::Actions);
+    for n in 0..15 {
+        let city = &world.country().cities()[n * 7];
+        took.push(ms(door.publish(&format!("confirm-{n}"), city, 100.0).await));
+    }
+    let after = door.synced(Log::Actions);
+    let sync = ms(after.1 - before.1) / (after.0 - before.0).max(1) as f64;
+    took.sort_by(f64::total_cmp);
+    println!(
+        "an alert over {} devices is confirmed after {:.1} ms (median of {}, {:.1} to {:.1}); a sync of the journal takes \
+         {sync:.1} ms, and two are waited for",
+        grouped(args.devices),
+        median(took.clone()),
+        took.len(),
+        took[0],
+        took[took.len() - 1],
+    );
+    close(door).await;
+}
+
+async fn close(door: Door) {
+    let Door { started, server, .. } = door;
+    server.shutdown().await;
+    tokio::task::block_in_place(|| started.keeper.stop(&started.runtime));
+}
+
+async fn restart(args: &Args) {
+    let folder = tempfile::tempdir_in(&args.folder).expect("a folder");
+    let (live, crashed) = (folder.path().join("live"), folder.path().join("crashed"));
+    std::fs::create_dir(&live).expect("a folder");
+    let mut world = World::new(1, args.devices, Shares::COUNTRY);
+    let known = Batches::new(&mut world, args.devices as usize);
+    // A snapshot falls between the alerts, and the last of them are later than it.
+    let (started, _) = kept(&live, false, Duration::from_secs(20));
+    feed(&started.runtime, &known).await;
+    drop(known);
+    let door = Door::open(&live, started);
+    let cities = world.country().cities();
+    for n in 0..args.alerts {
+        if n == args.alerts * 3 / 4 {
+            let taken = || door.started.runtime.telemetry().storage.snapshot_sums().taken;
+            let (before, begun) = (taken(), Instant::now());
+            while args.bench && taken() < before + 2 && begun.elapsed() < Duration::from_secs(120) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        door.publish(&format!("restart-{n}"), &cities[n % cities.len()], args.radius_km).await;
+    }
+    tokio::task::block_in_place(|| door.started.runtime.barrier());
+    let log = door.started.delivery.log(NamespaceIx(0));
+    let mut end = log.end();
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if log.end() == end && log.view().end == end.0 {
+            break;
+        }
+        end = log.end();
+    }
+    let copied = Command::new("cp").args(["-r", "--sparse=always"]).args([&live, &crashed]).status();
+    assert!(copied.expect("cp runs").success(), "the folder is copied");
+    println!("{} alerts notified {} devices in all", args.alerts, grouped(end.0));
+    close(door).await;
+    for (what, data) in [("a crash", &crashed), ("a clean end", &live)] {
+        let cold = drop_caches();
+        let (bytes, reading) = read_snapshot(data);
+        let still_cold = drop_caches();
+        let (started, took) = kept(data, false, Duration::from_secs(600));
+        println!(
+            "restart after {what}: {:.2} s until it serves ({}); the newest snapshot alone is read in {:.2} s ({} MB at {:.2} \
+             GB/s)",
+            took.as_secs_f64(),
+            if cold && still_cold { "nothing of it in memory" } else { "from the system's memory" },
+            reading.as_secs_f64(),
+            bytes >> 20,
+            bytes as f64 / reading.as_secs_f64() / 1e9,
+        );
+        tokio::task::block_in_place(|| started.runtime.stop());
+        std::mem::forget(started.keeper);
+    }
+}
+
+/// Has the system forget what of files it holds in memory; says whether it could.
+fn drop_caches() -> bool {
+    let synced = Command::new("sync").status().is_ok_and(|status| status.success());
+    synced
+        && std::fs::File::create("/proc/sys/vm/drop_caches").and_then(|mut file| file.write_all(b"3")).is_ok()
+}
+
+fn read_snapshot(data: &Path) -> (u64, Duration) {
+    let mut all: Vec<PathBuf> = std::fs::read_dir(data.join("snapshots"))
+        .map(|all| all.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
+    all.sort();
+    let begun = Instant::now();
+    let mut bytes = 0;
+    for file in all.last().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten() {
+        bytes += std::fs::read(file.path()).map_or(0, |content| content.len() as u64);
+    }
+    (bytes, begun.elapsed())
+}
+
+fn main() {
+    let mut args = Args::parse();
+    if !args.bench {
+        (args.devices, args.rounds, args.pings, args.alerts) = (DEVICES_OF_A_TEST, 1, 1, 4);
+        args.folder = std::env::temp_dir();
+    }
+    println!("{}; batches of {BATCH} pings in {PARTITIONS} parts", processor());
+    let threads =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+    for case in [Case::Pings, Case::Confirm, Case::Restart] {
+        if args.case.is_none_or(|only| only == case) {
+            threads.block_on(async {
+                match case {
+                    Case::Pings => pings(&args).await,
+                    Case::Confirm => confirm(&args).await,
+                    Case::Restart => restart(&args).await,
+                }
+            });
+        }
+    }
+}
