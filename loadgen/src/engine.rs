@@ -31,7 +31,7 @@ impl Engine {
         pki::init(&place.join("pki"))?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg("engine")
-            .arg(place.join("pki"))
+            .arg(&place)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -65,28 +65,48 @@ impl Drop for Engine {
 }
 
 /// The engine's process.
-pub(crate) fn serve(pki: &Path) -> anyhow::Result<()> {
-    tokio::runtime::Runtime::new()?.block_on(async {
-        let config = RuntimeConfig {
-            partitions: std::thread::available_parallelism().map_or(1, |n| n.get().min(256) as u32),
-            namespaces: vec![NamespaceConfig {
-                name: Namespace::new(pki::DEFAULT_NAMESPACE)?,
-                max_age: MaxAge::Ms(MAX_AGE_MS),
-            }],
-            clock: ClockMode::Wall,
-            clock_skew_ms: CLOCK_SKEW_MS,
-            sliced: true,
-        };
-        let delivery = Arc::new(Delivery::new(&config.namespaces));
-        let runtime = Runtime::start(config, Arc::clone(&delivery) as Arc<dyn MatchSink>)?;
-        let desk = Arc::new(Desk::new(runtime.clone(), Policies::new()));
-        let services = Services { runtime: runtime.clone(), desk, delivery };
-        let server = Server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), pki, services)?;
-        writeln!(std::io::stdout().lock(), "{}", server.local_addr())?;
-        let closed = tokio::task::spawn_blocking(|| std::io::stdin().lock().read_to_end(&mut Vec::new()));
-        closed.await??;
-        server.shutdown().await;
-        tokio::task::spawn_blocking(move || runtime.stop()).await?;
-        Ok(())
-    })
+pub(crate) fn serve(place: &Path) -> anyhow::Result<()> {
+    let partitions = std::thread::available_parallelism().map_or(1, |n| n.get().min(256) as u32);
+    tokio::runtime::Runtime::new()?.block_on(keep_serving(place, partitions))
+}
+
+/// Serves as `hexcast serve` does, with certificates and data in a folder and everything else at its default, until
+/// standard input closes.
+pub(crate) async fn keep_serving(place: &Path, partitions: u32) -> anyhow::Result<()> {
+    let namespaces = vec![NamespaceConfig {
+        name: Namespace::new(pki::DEFAULT_NAMESPACE)?,
+        max_age: MaxAge::Ms(MAX_AGE_MS),
+    }];
+    let telemetry = Telemetry::new(namespaces.iter().map(|namespace| namespace.name.clone()), partitions);
+    let runtime = RuntimeConfig {
+        partitions,
+        namespaces,
+        clock: ClockMode::Wall,
+        clock_skew_ms: CLOCK_SKEW_MS,
+        sliced: true,
+    };
+    let (fatal, mut failed) = unbounded_channel();
+    let setup = keeper::Setup {
+        runtime,
+        policies: Policies::new(),
+        lag: LagLimits::default(),
+        durable_pings: std::env::var_os("HEXCAST_DURABLE_PINGS").is_some(),
+        snapshot_every: Duration::from_millis(SNAPSHOT_EVERY_MS),
+        telemetry,
+        fatal,
+    };
+    let data = place.join("data");
+    let keeper::Started { runtime, desk, delivery, keeper } =
+        tokio::task::spawn_blocking(move || keeper::start(&data, setup)).await??;
+    let services = Services { runtime: runtime.clone(), desk, delivery };
+    let server = Server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &place.join("pki"), services)?;
+    writeln!(std::io::stdout().lock(), "{}", server.local_addr())?;
+    let closed = tokio::task::spawn_blocking(|| std::io::stdin().lock().read_to_end(&mut Vec::new()));
+    tokio::select! {
+        closed = closed => drop(closed??),
+        Some(why) = failed.recv() => bail!("{why}"),
+    }
+    server.shutdown().await;
+    tokio::task::spawn_blocking(move || keeper.stop(&runtime)).await?;
+    Ok(())
 }

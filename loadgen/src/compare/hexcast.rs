@@ -40,46 +40,7 @@ const ONLY: Target = Target { partition: 0, of: 1 };
 /// The engine's process: one partition, one thread for the network, until its standard input closes.
 pub(super) fn serve(folder: &Path) -> anyhow::Result<()> {
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    threads.block_on(async {
-        let namespaces = vec![NamespaceConfig {
-            name: Namespace::new(pki::DEFAULT_NAMESPACE)?,
-            max_age: MaxAge::Ms(MAX_AGE_MS),
-        }];
-        let telemetry = Telemetry::new(namespaces.iter().map(|namespace| namespace.name.clone()), 1);
-        let runtime = RuntimeConfig {
-            partitions: 1,
-            namespaces,
-            clock: ClockMode::Wall,
-            clock_skew_ms: CLOCK_SKEW_MS,
-            sliced: true,
-        };
-        let (fatal, mut failed) = unbounded_channel();
-        let lag = LagLimits::default();
-        let setup = keeper::Setup {
-            runtime,
-            policies: Policies::new(),
-            lag,
-            durable_pings: false,
-            snapshot_every: Duration::from_millis(SNAPSHOT_EVERY_MS),
-            telemetry,
-            fatal,
-        };
-        let kept = folder.join("data");
-        let keeper::Started { runtime, desk, delivery, keeper } =
-            tokio::task::spawn_blocking(move || keeper::start(&kept, setup)).await??;
-        let services = Services { runtime: runtime.clone(), desk, delivery };
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = Server::bind(address, &folder.join("pki"), services)?;
-        writeln!(std::io::stdout().lock(), "{}", server.local_addr())?;
-        let closed = tokio::task::spawn_blocking(|| std::io::stdin().lock().read_to_end(&mut Vec::new()));
-        tokio::select! {
-            closed = closed => drop(closed??),
-            Some(why) = failed.recv() => bail!("{why}"),
-        }
-        server.shutdown().await;
-        tokio::task::spawn_blocking(move || keeper.stop(&runtime)).await?;
-        Ok(())
-    })
+    threads.block_on(engine::keep_serving(folder, 1))
 }
 
 pub(super) fn measure(
