@@ -52,7 +52,7 @@ pub(crate) struct AlertArgs {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(args: &AlertArgs) -> anyhow::Result<()> {
-    let engine = if args.place.server.is_none() { Some(Engine::start()?) } else { None };
+    let engine = if args.place.server.is_none() { Some(Engine::start(false)?) } else { None };
     tokio::runtime::Runtime::new()?.block_on(play(args, engine.as_ref()))
 }
 

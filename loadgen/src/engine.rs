@@ -5,16 +5,19 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use hexcast::access::pki;
-use hexcast::delivery::Delivery;
-use hexcast::desk::{Desk, Policies};
+use hexcast::delivery::LagLimits;
+use hexcast::desk::Policies;
 use hexcast::domain::{MaxAge, Namespace};
-use hexcast::limits::{CLOCK_SKEW_MS, MAX_AGE_MS};
+use hexcast::keeper;
+use hexcast::limits::{CLOCK_SKEW_MS, MAX_AGE_MS, SNAPSHOT_EVERY_MS};
 use hexcast::quic::{Server, Services};
-use hexcast::runtime::{ClockMode, MatchSink, NamespaceConfig, Runtime, RuntimeConfig};
+use hexcast::runtime::{ClockMode, NamespaceConfig, RuntimeConfig};
+use hexcast::telemetry::Telemetry;
+use tokio::sync::mpsc::unbounded_channel;
 
 /// A running engine; ends when dropped.
 pub(crate) struct Engine {
@@ -25,12 +28,13 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Starts it with certificates of its own.
-    pub(crate) fn start() -> anyhow::Result<Self> {
+    pub(crate) fn start(durable_pings: bool) -> anyhow::Result<Self> {
         let unique = format!("hexcast-loadgen-{}-{}", std::process::id(), crate::machine::now().0);
         let place = std::env::temp_dir().join(unique);
         pki::init(&place.join("pki"))?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg("engine")
+            .args(durable_pings.then_some("--durable-pings"))
             .arg(&place)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -65,14 +69,14 @@ impl Drop for Engine {
 }
 
 /// The engine's process.
-pub(crate) fn serve(place: &Path) -> anyhow::Result<()> {
+pub(crate) fn serve(place: &Path, durable_pings: bool) -> anyhow::Result<()> {
     let partitions = std::thread::available_parallelism().map_or(1, |n| n.get().min(256) as u32);
-    tokio::runtime::Runtime::new()?.block_on(keep_serving(place, partitions))
+    tokio::runtime::Runtime::new()?.block_on(keep_serving(place, partitions, durable_pings))
 }
 
 /// Serves as `hexcast serve` does, with certificates and data in a folder and everything else at its default, until
 /// standard input closes.
-pub(crate) async fn keep_serving(place: &Path, partitions: u32) -> anyhow::Result<()> {
+pub(crate) async fn keep_serving(place: &Path, partitions: u32, durable_pings: bool) -> anyhow::Result<()> {
     let namespaces = vec![NamespaceConfig {
         name: Namespace::new(pki::DEFAULT_NAMESPACE)?,
         max_age: MaxAge::Ms(MAX_AGE_MS),
@@ -90,7 +94,7 @@ pub(crate) async fn keep_serving(place: &Path, partitions: u32) -> anyhow::Resul
         runtime,
         policies: Policies::new(),
         lag: LagLimits::default(),
-        durable_pings: std::env::var_os("HEXCAST_DURABLE_PINGS").is_some(),
+        durable_pings,
         snapshot_every: Duration::from_millis(SNAPSHOT_EVERY_MS),
         telemetry,
         fatal,

@@ -51,7 +51,10 @@ enum Command {
     #[command(hide = true)]
     Engine {
         /// The directory.
-        pki: std::path::PathBuf,
+        place: std::path::PathBuf,
+        /// Keeps every ping, too.
+        #[arg(long)]
+        durable_pings: bool,
     },
     /// Runs hexcast on loopback with certificates and data in a directory; `compare` starts it for itself.
     #[command(hide = true)]
@@ -70,7 +73,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::CompareEngine { folder } => compare::serve(&folder),
         Command::Scenarios => scenario::print_all(),
-        Command::Engine { pki } => engine::serve(&pki),
+        Command::Engine { place, durable_pings } => engine::serve(&place, durable_pings),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -55,6 +55,9 @@ pub(crate) struct RunArgs {
     /// Seconds at the same pace before anything is counted [1].
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(0..=check::SECONDS_MAX))]
     warm_up: Option<u32>,
+    /// Has an engine of its own keep every ping, too (as `hexcast serve --durable-pings`).
+    #[arg(long, conflicts_with = "server")]
+    durable_pings: bool,
     /// Decides where devices are and how they move.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -103,7 +106,7 @@ impl Settings {
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let settings = Settings::new(args)?;
-    let engine = if args.place.server.is_none() { Some(Engine::start()?) } else { None };
+    let engine = if args.place.server.is_none() { Some(Engine::start(args.durable_pings)?) } else { None };
     let report = tokio::runtime::Runtime::new()?.block_on(play(&settings, &args.place, engine.as_ref()))?;
     drop(engine);
     let stdout = Path::new("-");

@@ -7,15 +7,14 @@ use std::rc::Rc;
 use super::acts::{Act, HOUR, MINUTE};
 use super::checks::{History, same};
 use super::dice::{Dice, Seen, Situation as S, Trace};
-use super::disk::{Files, MATCHES};
+use super::disk::Files;
 use super::keeper::Snap;
-use super::model::{Desk, Found, Kind, Part};
+use super::model::{Desk, Found, Part};
 use super::server::{Batch, Server, Setup, plain};
 use crate::delivery::{LagLimits, Patience};
-use crate::domain::{CursorAt, DeviceId, DirectiveKind, Offset, PartSpec, Uncertainty};
+use crate::domain::{DeviceId, PartSpec, Uncertainty};
 use crate::geo::PreparedArea;
 use crate::runtime::NamespaceIx;
-use crate::store::StoreError;
 use crate::store::faulty::FaultyDisk;
 
 /// Where time starts, Unix ms.

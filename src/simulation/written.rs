@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use super::dice::Situation as S;
 use super::disk::MATCHES;
-use super::world::World;
+use super::model::Kind;
+use super::world::{Message, World, partner_no};
+use crate::domain::{CursorAt, DirectiveKind, Offset};
 use crate::runtime::NamespaceIx;
 use crate::store::StoreError;
 

@@ -4,8 +4,7 @@
 //! snapshots. An alert's time is from the request to publish it to its last match at a partner; each
 //! alert is a new one, and all who were told hear of its end before the next.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,23 +12,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use hexcast::access::pki;
 use hexcast::client::{Batch, Client, Control, StartAt, SubscribeEvent, Subscription, Target};
-use hexcast::delivery::LagLimits;
-use hexcast::desk::Policies;
-use hexcast::domain::{AlertId, AlertNo, CancelReason, Cause, MaxAge, Namespace, Position};
-use hexcast::keeper;
-use hexcast::limits::{CLOCK_SKEW_MS, MAX_AGE_MS, SNAPSHOT_EVERY_MS};
-use hexcast::quic::{Server, Services};
-use hexcast::runtime::{ClockMode, NamespaceConfig, RuntimeConfig};
-use hexcast::telemetry::Telemetry;
+use hexcast::domain::{AlertId, AlertNo, CancelReason, Cause, Position};
 use serde_json::json;
-use tokio::sync::mpsc::unbounded_channel;
 
 use super::Plan;
 use super::check::differences;
 use super::measured::{ALERTS, AlertMeasured, Measured, Meter, RADII_KM, Sent, bytes_per_device};
 use super::process::{Cores, Folder, Served};
 use super::world::{Known, World};
-use crate::machine;
+use crate::{engine, machine};
 
 /// How long an alert may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,7 +31,7 @@ const ONLY: Target = Target { partition: 0, of: 1 };
 /// The engine's process: one partition, one thread for the network, until its standard input closes.
 pub(super) fn serve(folder: &Path) -> anyhow::Result<()> {
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    threads.block_on(engine::keep_serving(folder, 1))
+    threads.block_on(engine::keep_serving(folder, 1, false))
 }
 
 pub(super) fn measure(
