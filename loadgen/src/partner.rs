@@ -12,6 +12,8 @@ use tokio::task::JoinHandle;
 
 use crate::watch::Counters;
 
+/// How long a match log stands still before it has ended.
+const QUIET: Duration = Duration::from_millis(300);
 /// How long the partner may need to catch up with the match log at the end.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
@@ -58,9 +60,17 @@ impl Partner {
         Ok(Self { received, next, reading })
     }
 
-    /// Waits until everything that is in the log now has come, and gives what came.
+    /// Waits until everything that is in the log has come, and gives what came. Pings have ended; a server
+    /// shows a match once the disk has it, so its log is taken to have ended when it has stood still a while.
     pub(crate) async fn finish(mut self, client: &Client, namespace: &str) -> anyhow::Result<Received> {
-        let end = client.subscribe(namespace, StartAt::Latest, true).await?.terms().end;
+        let (mut end, mut since) = (0, Instant::now());
+        while since.elapsed() < QUIET {
+            let now = client.subscribe(namespace, StartAt::Latest, true).await?.terms().end;
+            if std::mem::replace(&mut end, now) != now {
+                since = Instant::now();
+            }
+            tokio::time::sleep(QUIET / 10).await;
+        }
         let caught_up = tokio::time::timeout(CATCH_UP, self.next.wait_for(|next| *next >= end)).await;
         let ended = caught_up.context("the partner did not catch up with the match log")?.is_err();
         if ended {
