@@ -8,6 +8,7 @@
 //! Where the log is kept on a disk ([`MatchLog::keep`]), memory holds its newest part only, and readers see a
 //! match when it is kept, not before.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, OnceLock, PoisonError};
 use std::time::Instant;
@@ -27,6 +28,11 @@ use crate::telemetry::LogView;
 use crate::wire::ColumnsBuilder;
 
 use super::chunk::{Chunk, Kept};
+
+thread_local! {
+    /// Where a partition gathers a frame: its memory stays, for fresh pages cost more than what is written to them.
+    static BUILDER: RefCell<ColumnsBuilder> = RefCell::default();
+}
 
 /// Why a reader cannot start at an offset: it is before what is held or past the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -264,28 +270,30 @@ impl MatchLog {
     /// The frames of many matches, all but their offsets, which are known under the lock only.
     #[expect(clippy::type_complexity, reason = "seen here and by its one caller")]
     fn chunks_of(&self, found: &Output) -> Vec<(Arc<[(AlertNo, u32)]>, Vec<u8>, u64)> {
-        let mut chunks = Vec::new();
-        let mut builder = ColumnsBuilder::default();
-        let mut seal = |builder: &mut ColumnsBuilder| {
-            let matches = builder.len() as u64;
-            if matches > 0 {
-                chunks.push((builder.versions().into(), builder.frame(Offset(matches)), matches));
-                builder.restart(Offset(0));
-            }
-        };
-        for (run, mut devices) in found.runs() {
-            while !devices.is_empty() {
-                let room = self.bounds.chunk - builder.len();
-                let (now, later) = devices.split_at(room.min(devices.len()));
-                builder.push_run(Offset(builder.len() as u64), &run.head, now.iter().copied());
-                devices = later;
-                if builder.len() == self.bounds.chunk {
-                    seal(&mut builder);
+        BUILDER.with_borrow_mut(|builder| {
+            builder.restart(Offset(0));
+            let mut chunks = Vec::new();
+            let mut seal = |builder: &mut ColumnsBuilder| {
+                let matches = builder.len() as u64;
+                if matches > 0 {
+                    chunks.push((builder.versions().into(), builder.frame(Offset(matches)), matches));
+                    builder.restart(Offset(0));
+                }
+            };
+            for (run, mut devices) in found.runs() {
+                while !devices.is_empty() {
+                    let room = self.bounds.chunk - builder.len();
+                    let (now, later) = devices.split_at(room.min(devices.len()));
+                    builder.push_run(Offset(builder.len() as u64), &run.head, now.iter().copied());
+                    devices = later;
+                    if builder.len() == self.bounds.chunk {
+                        seal(builder);
+                    }
                 }
             }
-        }
-        seal(&mut builder);
-        chunks
+            seal(builder);
+            chunks
+        })
     }
 
     /// When the match at an offset was appended; `None` where that is forgotten or yet to come.
