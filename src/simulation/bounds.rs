@@ -27,8 +27,9 @@ impl World {
         }
         // One append may go beyond what a log holds, then partitions wait.
         look("logs that hold too much", usize::from(server.sink.over.load(Ordering::Relaxed)), 0);
-        // A turn appends for an order or stages, for a slice and for pings.
-        let turns = server.shards.len() * self.history.len() * 3;
+        // A turn appends for an order or stages, for a slice and for pings; a restart for all orders, each
+        // with the stages before it.
+        let turns = server.shards.len() * self.history.len() * (3 + 4 * self.accepted.len());
         look("appends that wait", server.sink.late(), turns);
         for shard in &server.shards {
             look("batches that wait", shard.data.len(), self.sources.len() * UNAPPLIED);

@@ -26,7 +26,7 @@ mod places;
 mod server;
 mod settle;
 mod world;
-mod written;
+mod writes;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;

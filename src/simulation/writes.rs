@@ -1,4 +1,5 @@
-//! What is written: the journal and the match logs, and what the disk does wrong meanwhile.
+//! What the world's server writes, and when: the journal's and the logs' threads, one call at a time; and
+//! what their disk does to it.
 
 use std::rc::Rc;
 
