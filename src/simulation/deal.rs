@@ -22,6 +22,12 @@ impl World {
         if old.iter().any(|shard| shard.rules[0].clock != old[0].rules[0].clock) {
             self.hit(S::DealtUneven);
         }
+        if forgotten_in_one(&old) {
+            // What was swept is gone, what was not would be known again: nothing to judge by.
+            self.hit(S::DealtForgotten);
+            self.ended = true;
+            return;
+        }
         if !old.iter_mut().all(|shard| shard.driver.begin_snapshot()) {
             return self.wrong("a recovered partition has unfinished work");
         }
@@ -64,4 +70,17 @@ impl World {
             self.collect(nth);
         }
     }
+}
+
+/// Whether a device is too old at its partition's time and not at the time that all begin with.
+fn forgotten_in_one(old: &[Shard]) -> bool {
+    (0..old[0].rules.len()).any(|ns| {
+        let clock = old.iter().map(|shard| shard.rules[ns].clock).min();
+        old.iter().any(|shard| {
+            let mut earlier = shard.rules[ns].clone();
+            earlier.clock = clock.unwrap_or(i64::MIN);
+            let mut devices = shard.rules[ns].devices.values();
+            devices.any(|seen| earlier.knows(seen.at) && !shard.rules[ns].knows(seen.at))
+        })
+    })
 }

@@ -165,6 +165,7 @@ situations! {
     Idle: "partition forgets and gives memory back at leisure",
     WeeksPass: "weeks pass",
     RenameUndone: "rename undone by a power cut",
+    DealtForgotten: "(limit) dealt: a device too old for its partition is not for one that stood earlier",
     LimitReached: "(limit) a misdirected write took records and their seal, which no snapshot knew yet",
     EndReached: "faults stopped, everything due arrived",
 }
