@@ -77,7 +77,8 @@ fn forgotten_in_one(old: &[Shard]) -> bool {
     (0..old[0].rules.len()).any(|ns| {
         let clock = old.iter().map(|shard| shard.rules[ns].clock).min();
         old.iter().any(|shard| {
-            let earlier = Rules { clock: clock.unwrap_or(i64::MIN), ..shard.rules[ns].clone() };
+            let mut earlier = shard.rules[ns].clone();
+            earlier.clock = clock.unwrap_or(i64::MIN);
             let mut devices = shard.rules[ns].devices.values();
             devices.any(|seen| earlier.knows(seen.at) && !shard.rules[ns].knows(seen.at))
         })
