@@ -231,7 +231,7 @@ impl Door {
         let mut control = client.control().await.expect("a session");
         let (lat, lon) = (city.lat, city.lon);
         let alert = format!(
-            r#"{{"id":"{id}","status":"actual","headline":"A child is missing","policy":"fixed",
+            r#"{{"id":"{id}","status":"actual","headline":"A child is missing","policy":"fixed","expires":"2100-01-01T00:00:00Z",
             "area":{{"circle":{{"lat":{lat},"lon":{lon},"radius_km":{radius_km}}}}}}}"#
         );
         let begun = Instant::now();

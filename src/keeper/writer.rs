@@ -79,6 +79,8 @@ struct Work {
     handle: Arc<Handle>,
     /// Matches wait for room on the disk.
     full: bool,
+    /// By namespace: more was written since all was last shown.
+    busy: Vec<bool>,
 }
 
 impl Writer {
@@ -100,7 +102,8 @@ impl Writer {
             let waker = Arc::clone(&handle);
             delivery.log(NamespaceIx(ns)).keep(reader.clone(), Box::new(move || waker.wake()));
         }
-        let work = Work { delivery, logs, telemetry, handle: Arc::clone(&handle), full: false };
+        let busy = vec![false; logs.len()];
+        let work = Work { delivery, logs, telemetry, handle: Arc::clone(&handle), full: false, busy };
         (Prepared { handle, work, fatal }, readers)
     }
 
@@ -153,6 +156,7 @@ impl Work {
             for ns in 0..self.logs.len() {
                 if !self.full {
                     self.timed(ns, SegmentedLog::seal)?;
+                    self.busy[ns] = false;
                 }
                 self.show(ns);
                 self.tidy(ns)?;
@@ -177,7 +181,11 @@ impl Work {
         if self.logs[ns].buffered_bytes() == 0 {
             return Ok(false);
         }
-        let done = self.timed(ns, SegmentedLog::sync)?;
+        let mut done = self.timed(ns, SegmentedLog::sync)?;
+        if done && !std::mem::replace(&mut self.busy[ns], true) {
+            // The first matches after a rest, an alert's: the next group, which would show them, grows meanwhile.
+            done = self.timed(ns, SegmentedLog::seal)?;
+        }
         self.show(ns);
         self.logs[ns].prepare()?;
         Ok(done)
