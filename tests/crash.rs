@@ -43,7 +43,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[test]
 fn killed_at_random_moments_it_loses_nothing_and_doubles_nothing() {
-    let rounds = setting("HEXCAST_CRASHES", 12);
+    let rounds = setting("HEXCAST_CRASHES", 24);
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let told = threads.block_on(story::Story::new(setting("HEXCAST_SEED", 1)).run(rounds));
     println!("{told}");

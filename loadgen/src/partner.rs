@@ -32,7 +32,7 @@ pub(crate) struct Received {
     /// By alert and stage; those told on entry are not among them.
     pub(crate) stages: BTreeMap<(AlertId, u8), Arrived>,
     pub(crate) entered: u64,
-    /// Devices newly notified by an alert's update.
+    /// Devices told because of an alert's update.
     pub(crate) updates: BTreeMap<AlertId, Arrived>,
     /// Devices told of a cancellation.
     pub(crate) cancelled: BTreeMap<AlertId, Arrived>,
@@ -147,10 +147,13 @@ impl Received {
         let Some(id) = self.names.get(&found.alert) else { return };
         let arrived = Arrived { matched: 0, first: now, last: now };
         let arrived = match found.cause {
-            Cause::Publish | Cause::Escalation => {
+            Cause::Publish | Cause::Escalation if found.version == 1 => {
                 self.stages.entry((id.clone(), found.stage)).or_insert(arrived)
             }
-            Cause::Update => self.updates.entry(id.clone()).or_insert(arrived),
+            // Who is told for the first time because of an update, and who is told of the update.
+            Cause::Publish | Cause::Escalation | Cause::Update => {
+                self.updates.entry(id.clone()).or_insert(arrived)
+            }
             Cause::Cancel => self.cancelled.entry(id.clone()).or_insert(arrived),
             Cause::Enter => {
                 self.entered += matches;

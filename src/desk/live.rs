@@ -13,12 +13,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::domain::{CursorAt, Namespace};
 use crate::limits::JOURNAL_WAITING_BYTES_MAX;
 use crate::planted::{self, Defect};
 use crate::runtime::Runtime;
+use crate::telemetry::Log;
 
 use super::journal::{Journal, JournalError, JournalView, Mark, Need, Record, cost, worth_compacting};
 use super::lock;
@@ -335,7 +336,11 @@ impl<F: JournalFile> Work<F> {
             self.file.append(kind, &payload)?;
         }
         if any {
-            self.file.commit()?;
+            let storage = &self.runtime.telemetry().storage;
+            let begun = Instant::now();
+            self.file.commit().inspect_err(|_| storage.sync_failed(Log::Actions))?;
+            storage.synced(Log::Actions, begun.elapsed(), written);
+            storage.log_bytes(Log::Actions, 0, self.file.bytes());
         }
         if let Some(tell) = self.journal.on_cursor.get() {
             moved.values().for_each(tell);
