@@ -25,7 +25,7 @@ pub(crate) struct GenerateArgs {
     /// A built-in scenario (see `loadgen scenarios`) or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "country")]
     scenario: String,
-    /// Devices [1,000,000 unless the scenario says otherwise].
+    /// Devices (1,000,000 unless the scenario says otherwise).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=check::DEVICES_MAX))]
     devices: Option<u32>,
     /// Pings to make.

@@ -39,20 +39,20 @@ pub(crate) struct RunArgs {
     scenario: String,
     #[command(flatten)]
     place: Place,
-    /// Devices [1,000,000 unless the scenario says otherwise].
+    /// Devices (1,000,000 unless the scenario says otherwise).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=check::DEVICES_MAX))]
     devices: Option<u32>,
-    /// Pings a second [200,000].
+    /// Pings a second (200,000 unless the scenario says otherwise).
     #[arg(long, value_name = "R", conflicts_with = "max",
           value_parser = clap::value_parser!(u64).range(1..=check::RATE_MAX))]
     rate: Option<u64>,
     /// As fast as acknowledgements allow.
     #[arg(long)]
     max: bool,
-    /// How long the run lasts [10].
+    /// How long the run lasts (10 unless the scenario says otherwise).
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=check::SECONDS_MAX))]
     seconds: Option<u32>,
-    /// Seconds at the same pace before anything is counted [1].
+    /// Seconds at the same pace before anything is counted (1 unless the scenario says otherwise).
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(0..=check::SECONDS_MAX))]
     warm_up: Option<u32>,
     /// Has an engine of its own keep every ping, too (as `hexcast serve --durable-pings`).

@@ -424,7 +424,8 @@ impl World {
             delivery.cursors().write(ns, &name, now_ms);
         }
         let first = self.server.files.logs[self.partners[nth].ns].first();
-        self.gone[nth] &= offset < first;
+        // A first cursor holds nothing back that went before it: memory had it still.
+        self.gone[nth] = offset < first && (self.gone[nth] || self.acked[nth].is_none());
         if self.acked[nth].is_none_or(|(old, _)| old < offset) {
             self.acked[nth] = Some((offset, at));
         }

@@ -53,6 +53,8 @@ struct Part {
 pub(crate) struct Judge {
     pub(crate) alerts: Vec<Alert>,
     pub(crate) script: Vec<Action>,
+    /// What was asked for last, if it has no answer.
+    pub(crate) unanswered: Option<Action>,
     parts: Vec<Part>,
     /// When each device was last seen, and at which spot.
     pub(crate) devices: BTreeMap<u64, (i64, i32)>,
@@ -154,7 +156,8 @@ impl Judge {
 
     fn order(&mut self, nth: u32, of: u32) {
         let part = &mut self.parts[nth as usize];
-        let action = self.script[part.orders];
+        // What was accepted last may have no answer yet.
+        let action = self.script.get(part.orders).copied().or(self.unanswered).unwrap();
         part.orders += 1;
         match action {
             Action::Publish(alert) => {

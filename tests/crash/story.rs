@@ -214,6 +214,7 @@ impl Story {
             std::panic::resume_unwind(panic);
         }
         let data = self.data();
+        self.judge.unanswered = self.unanswered;
         self.judge.read(&data);
     }
 
