@@ -13,6 +13,10 @@ pub(super) const UNAPPLIED: usize = 4;
 impl World {
     /// After each step.
     pub(super) fn bounded(&mut self) {
+        if self.ended {
+            // Damage stopped a start: the process that is left is none.
+            return;
+        }
         let server = &self.server;
         let devices: usize = self.sources.iter().map(|source| source.devices.clone().count()).sum();
         let mut over = Vec::new();
