@@ -193,13 +193,10 @@ impl Shared {
             let kept = finished.iter().take(SNAPSHOTS_KEPT).flat_map(|manifest| &manifest.files);
             let needed = kept.filter(|file| file.namespace == name.as_str()).map(|file| file.match_log_end);
             let cursor = self.delivery.cursors().keep_from(name, since).map(|offset| offset.0);
-            // Who has never acknowledged reads what memory would hold.
-            let recent = self
-                .delivery
-                .log(NamespaceIx(ns as u16))
-                .view()
-                .end
-                .saturating_sub(self.delivery.lag().matches);
+            // Who has never acknowledged reads what memory would hold. Counted from what is shown: the rest may be gone
+            // after a crash.
+            let end = self.delivery.log(NamespaceIx(ns as u16)).end();
+            let recent = end.0.saturating_sub(self.delivery.lag().matches);
             if let Some(below) = needed.chain(cursor).chain([recent]).min() {
                 self.writer.trim(ns, below);
             }

@@ -171,7 +171,7 @@ impl World {
         let since = now - lag.age_ms as i64;
         let delivery = &self.server.sink.delivery;
         let cursor = delivery.cursors().keep_from(&name, EventTime(since)).map(|offset| offset.0);
-        let recent = delivery.log(NamespaceIx(ns as u16)).appended().0.saturating_sub(lag.matches);
+        let recent = delivery.log(NamespaceIx(ns as u16)).end().0.saturating_sub(lag.matches);
         let below = ends.iter().copied().chain(cursor).chain([recent]).min().unwrap_or(0);
         if self.server.files.logs[ns].trim(below)? > 0 {
             self.hit(S::LogTrimmed);
