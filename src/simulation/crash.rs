@@ -379,6 +379,8 @@ impl World {
             let nth = partner_no(&cursor.partner);
             found[nth] = cursor.offset.0;
             let first = server.files.logs[self.partners[nth].ns].first();
+            // A newer one that the crash took did not count; this one may have been too old.
+            self.gone[nth] |= first > cursor.offset.0 && cursor.at.0 < self.too_old[self.partners[nth].ns];
             if first > cursor.offset.0 && !self.gone[nth] {
                 let offset = cursor.offset.0;
                 self.wrong(format!("the log begins at {first}, the cursor of partner {nth} is {offset}"));

@@ -169,6 +169,7 @@ impl World {
         let ends: Vec<u64> = ends.collect();
         let (lag, now) = (self.setup.lag, self.server.now());
         let since = now - lag.age_ms as i64;
+        self.too_old[ns] = self.too_old[ns].max(since);
         let delivery = &self.server.sink.delivery;
         let cursor = delivery.cursors().keep_from(&name, EventTime(since)).map(|offset| offset.0);
         let recent = delivery.log(NamespaceIx(ns as u16)).end().0.saturating_sub(lag.matches);

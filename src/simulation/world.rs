@@ -134,6 +134,8 @@ pub(super) struct World {
     pub(super) acked: Vec<Option<(u64, i64)>>,
     /// By partner: its cursor was too old for retention when the log was trimmed.
     pub(super) gone: Vec<bool>,
+    /// By namespace: cursors older than this have held nothing back.
+    pub(super) too_old: Vec<i64>,
     /// What a partner may have seen ends here, by namespace.
     pub(super) shown: Vec<u64>,
     pub(super) ids: u32,
@@ -224,6 +226,7 @@ impl World {
             durable_cursors: vec![0; partners.len()],
             acked: vec![None; partners.len()],
             gone: vec![false; partners.len()],
+            too_old: vec![i64::MIN; setup.max_ages.len()],
             shown: vec![0; namespaces],
             partners,
             serial: 0,
