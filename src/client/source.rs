@@ -111,7 +111,8 @@ impl Source {
     }
 
     /// Sends a batch, and keeps it until it is safe. Waits while the server takes no more, while it is not to be
-    /// reached, and while there is no room to keep it.
+    /// reached, and while there is no room to keep it. To be awaited to its end: given up half-way it leaves the
+    /// session within a frame, and only a new session ([`set_server`](Self::set_server)) goes on from there.
     ///
     /// # Errors
     /// Where the server refuses the source for good, or was never reached at all.
