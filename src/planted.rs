@@ -116,6 +116,26 @@ pub(crate) enum Defect {
     StagesNotLogged,
     /// Pings of the ping log are applied again at the time of the restart.
     LoggedPingsAtNow,
+    /// Reports on an alert are taken without end.
+    ReportsUnbounded,
+    /// Reports on an alert that is cancelled wait on.
+    CancelKeepsReports,
+    /// A report that is confirmed waits on.
+    DecidedReportStays,
+    /// After a restart a report that was confirmed waits again.
+    ConfirmedReportComesBack,
+    /// After a restart no report waits.
+    RecoveryForgetsReport,
+    /// A report's number is told before the journal is durable.
+    ReportToldBeforeDurable,
+    /// A journal that is written anew has no reports.
+    CompactionForgetsReports,
+    /// A journal that is written anew does not say which reports' numbers were given.
+    CompactionForgetsNumbers,
+    /// A journal of which only an unfinished generation is there is begun anew.
+    UnfinishedIsNone,
+    /// Nothing makes sure that the old journal's first segment goes first.
+    OldGoesInAnyOrder,
 }
 
 #[cfg(test)]
@@ -202,5 +222,15 @@ impl Defect {
         Self::AppliedOrdersNotLogged,
         Self::StagesNotLogged,
         Self::LoggedPingsAtNow,
+        Self::ReportsUnbounded,
+        Self::CancelKeepsReports,
+        Self::DecidedReportStays,
+        Self::ConfirmedReportComesBack,
+        Self::RecoveryForgetsReport,
+        Self::ReportToldBeforeDurable,
+        Self::CompactionForgetsReports,
+        Self::CompactionForgetsNumbers,
+        Self::UnfinishedIsNone,
+        Self::OldGoesInAnyOrder,
     ];
 }

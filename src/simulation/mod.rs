@@ -23,6 +23,7 @@ mod keeper;
 mod model;
 mod places;
 mod recovery;
+mod reports;
 mod server;
 mod settle;
 mod world;
@@ -48,6 +49,7 @@ struct Ran {
 
 fn run(seed: u64, told: bool) -> Ran {
     crate::engine::seams::small_tables(true);
+    crate::desk::few_reports(reports::OF_ALERT, reports::OF_ALL);
     let mut world = World::new(seed, told);
     let start = world.time;
     let result = catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {
