@@ -188,7 +188,7 @@ impl World {
         if self.dice.one_in(8) {
             return self.look_at_reports(nth, id);
         }
-        let of_report = self.dice.one_in(4);
+        let of_report = self.dice.one_in(2);
         if let Some(wish) = of_report.then(|| self.wish_of_report()).flatten() {
             return self.ask(nth, wish);
         }

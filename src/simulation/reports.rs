@@ -197,7 +197,15 @@ impl World {
             }
             return;
         }
-        let alert = if self.dice.one_in(15) { NO_ALERT } else { self.dice.below(self.ids as usize) as u32 };
+        // Mostly on what there is.
+        let (ids, now) = (self.ids as usize, self.server.now());
+        let mut alert = self.dice.below(ids) as u32;
+        for _ in 0..3 {
+            if !self.desk.may_be_seen(alert, now) {
+                alert = self.dice.below(ids) as u32;
+            }
+        }
+        let alert = if self.dice.one_in(30) { NO_ALERT } else { alert };
         let now = self.time + self.off;
         let seen_at = self.dice.one_in(2).then(|| now - self.dice.range(-MINUTE, 30 * MINUTE));
         let sight = Rc::new(Sight { alert, centre: self.dice.below(CENTRES), seen_at });
@@ -230,9 +238,9 @@ impl World {
     pub(super) fn wish_of_report(&mut self) -> Option<Wish> {
         let waiting = &self.reports.inbox.waiting;
         let no = match waiting.len() {
-            0 if self.dice.one_in(4) => self.dice.below(self.reports.inbox.next as usize + 2) as u64,
+            0 if self.dice.one_in(20) => self.dice.below(self.reports.inbox.next as usize + 2) as u64,
             0 => return None,
-            _ if self.dice.one_in(6) => self.dice.below(self.reports.inbox.next as usize + 2) as u64,
+            _ if self.dice.one_in(8) => self.dice.below(self.reports.inbox.next as usize + 2) as u64,
             count => waiting[self.dice.below(count)].no,
         };
         Some(if self.dice.one_in(3) { Wish::Reject(no) } else { Wish::Confirm(no) })
