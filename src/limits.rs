@@ -112,6 +112,11 @@ pub const PARTNER_SILENT_MS_MAX: u64 = 330_000;
 pub const LAG_LOOK_MS: u64 = 1_000;
 /// A partner's cursor is written at most this often, ms, and at the end of its session.
 pub const CURSOR_WRITE_MS: u64 = 200;
+/// Reads of old matches from the disk at a time, each on a thread of its own and of one chunk. A further one waits
+/// for its turn, and with it one partner's session.
+pub const COLD_READS_MAX: usize = 16;
+/// Of these, how many one partner has, so that its sessions leave room for others.
+pub const COLD_READS_PER_PARTNER_MAX: usize = 4;
 /// Most cursors that are held, each of an identity in a namespace. Beyond it the one that stood still for
 /// longest is forgotten.
 pub const CURSORS_MAX: usize = 1 << 14;
@@ -119,6 +124,7 @@ pub const CURSORS_MAX: usize = 1 << 14;
 const _: () = assert!(PARTNER_SILENT_MS_MAX >= 10 * MATCH_CHUNK as u64, "a chunk at a hundred a second");
 const _: () = assert!(PARTNER_SILENT_MS_MAX < LAG_AGE_MS_MAX, "each bound says something of its own");
 const _: () = assert!(MATCH_CHUNK as u64 <= LAG_MATCHES_MAX, "one frame cuts nobody off");
+const _: () = assert!(2 * COLD_READS_PER_PARTNER_MAX <= COLD_READS_MAX, "no partner has most of them");
 
 /// Most partitions of a server: one a core is enough, and no machine in sight has more cores.
 pub const PARTITIONS_MAX: u32 = 256;

@@ -11,6 +11,8 @@
 mod aioquic;
 #[path = "wire/bounds.rs"]
 mod bounds;
+#[path = "wire/cold.rs"]
+mod cold;
 #[path = "wire/connections.rs"]
 mod connections;
 #[path = "wire/cursors.rs"]
