@@ -23,5 +23,7 @@ mod golden;
 mod malformed;
 #[path = "wire/sessions.rs"]
 mod sessions;
+#[path = "wire/source.rs"]
+mod source;
 #[path = "wire/world.rs"]
 mod world;
