@@ -16,8 +16,10 @@ use crate::delivery::Delivery;
 use crate::domain::{EventTime, Namespace};
 use crate::limits::SNAPSHOTS_KEPT;
 use crate::planted::{self, Defect};
-use crate::runtime::{NamespaceIx, Runtime, SnapshotPart};
-use crate::store::{BlockWriter, Manifest, ManifestFile, SnapshotFolder, StoreError, WrittenFile};
+use crate::runtime::{NamespaceIx, Runtime, SnapshotPart, SourceApplied, Sources};
+use crate::store::{
+    BlockWriter, Manifest, ManifestFile, SnapshotDraft, SnapshotFolder, StoreError, WrittenFile,
+};
 use crate::telemetry::Telemetry;
 
 /// The next snapshot waits at least so many times as long as the last one took.
@@ -131,8 +133,7 @@ impl Shared {
         }
         manifest.last_action = manifest.files.iter().map(|file| file.last_action).min().unwrap_or(0);
         self.wait_for_logs(&manifest);
-        draft.commit(&mut manifest)?;
-        self.runtime.keeping().sources.safe(&applied);
+        commit(&self.folder, draft, &mut manifest, &self.runtime.keeping().sources, &applied)?;
         let bytes = manifest.files.iter().map(|file| file.written.bytes).sum();
         self.telemetry.storage.snapshot_taken(begun_ms, began.elapsed(), bytes);
         let devices: u64 = manifest.files.iter().map(|file| file.devices).sum();
@@ -176,11 +177,7 @@ impl Shared {
 
     /// Removes what two snapshots and the partners' cursors do not need.
     fn retain(&self) -> Result<(), StoreError> {
-        let (finished, skipped) = self.folder.list()?;
-        let old = finished.iter().skip(SNAPSHOTS_KEPT).map(|manifest| manifest.number);
-        for number in old.chain(skipped.iter().map(|skipped| skipped.number)) {
-            self.folder.remove(number)?;
-        }
+        let finished = remove_old(&self.folder)?;
         let Some(kept) = finished.get(..SNAPSHOTS_KEPT) else { return Ok(()) };
         let since = since(self.runtime.now(), self.delivery.lag().age_ms);
         for (ns, namespace) in self.runtime.namespaces().iter().enumerate() {
@@ -196,6 +193,43 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Makes a snapshot count; what was applied of the sources when it began is safe from then on.
+pub(crate) fn commit(
+    folder: &SnapshotFolder,
+    draft: SnapshotDraft,
+    manifest: &mut Manifest,
+    sources: &Sources,
+    applied: &[SourceApplied],
+) -> Result<(), StoreError> {
+    draft.commit(manifest)?;
+    // Who is told that pings are safe may drop them: a disk that lied about the manifest is found out before.
+    let (finished, _) = folder.list()?;
+    if finished.first() != Some(manifest) {
+        let file = format!("snapshots/{}/MANIFEST", manifest.number);
+        return Err(StoreError::damaged(&file, 0, "it is not what was written"));
+    }
+    sources.safe(applied);
+    Ok(())
+}
+
+/// Removes snapshots that are not needed any more or were not finished; returns the rest, the newest first.
+pub(crate) fn remove_old(folder: &SnapshotFolder) -> Result<Vec<Manifest>, StoreError> {
+    let (mut finished, skipped) = folder.list()?;
+    for skipped in &skipped {
+        if let Some(why) = &skipped.error {
+            tracing::error!(
+                snapshot = skipped.number,
+                "a snapshot's manifest is damaged, it is removed: {why}"
+            );
+        }
+        folder.remove(skipped.number)?;
+    }
+    for old in finished.drain(SNAPSHOTS_KEPT.min(finished.len())..) {
+        folder.remove(old.number)?;
+    }
+    Ok(finished)
 }
 
 /// From which offset on these snapshots, and the partners whose cursors are newer than `since`, need a namespace's
