@@ -66,8 +66,8 @@ pub(crate) enum Defect {
     ForgetsNotified,
     /// Who was forgotten keeps a row when nobody will tell it anything.
     DepartedStay,
-    /// Devices that are dealt to other partitions stand at the latest clock, not at the first.
-    LatestClockDealt,
+    /// Partitions that become others stand each at a time of its own.
+    DealtAtOwnTimes,
     /// A preview counts devices that are not known any more.
     PreviewCountsForgotten,
     /// A journal that is written anew has no cursors.
@@ -76,6 +76,8 @@ pub(crate) enum Defect {
     CompactionLosesAction,
     /// The old journal is removed before the new one has its name.
     OldJournalGoesFirst,
+    /// After a crash the old journal is removed before the new one's name lasts.
+    RenameNotAdopted,
     /// A journal is written anew on a disk without room for it.
     CompactsFullDisk,
     /// Cursors are written on a full disk.
@@ -96,6 +98,22 @@ pub(crate) enum Defect {
     FullDiskTakesAlerts,
     /// Memory drops matches that are not kept yet.
     UnkeptGo,
+    /// Of an alert that is yet to be published again nobody counts as notified.
+    ForgetsWhoIsNoted,
+    /// Pings are said to be kept before the ping log shows them.
+    KeptUnsynced,
+    /// A batch is said to be kept when its first part is.
+    FirstPartKept,
+    /// A ping log keeps what the newest snapshot needs, not what the older one needs.
+    PingLogTrimmedToNewest,
+    /// Pings of the ping log are not applied again.
+    SkipsPingLog,
+    /// Orders that recovery carried out are not entered in the ping log.
+    AppliedOrdersNotLogged,
+    /// Stages are not entered in the ping log.
+    StagesNotLogged,
+    /// Pings of the ping log are applied again at the time of the restart.
+    LoggedPingsAtNow,
 }
 
 #[cfg(test)]
@@ -183,11 +201,12 @@ impl Defect {
         Self::GrowthLosesEntry,
         Self::ForgetsNotified,
         Self::DepartedStay,
-        Self::LatestClockDealt,
+        Self::DealtAtOwnTimes,
         Self::PreviewCountsForgotten,
         Self::CompactionForgetsCursors,
         Self::CompactionLosesAction,
         Self::OldJournalGoesFirst,
+        Self::RenameNotAdopted,
         Self::CompactsFullDisk,
         Self::CursorsFillDisk,
         Self::CursorsNotKept,
@@ -198,5 +217,13 @@ impl Defect {
         Self::OldChunksStay,
         Self::FullDiskTakesAlerts,
         Self::UnkeptGo,
+        Self::ForgetsWhoIsNoted,
+        Self::KeptUnsynced,
+        Self::FirstPartKept,
+        Self::PingLogTrimmedToNewest,
+        Self::SkipsPingLog,
+        Self::AppliedOrdersNotLogged,
+        Self::StagesNotLogged,
+        Self::LoggedPingsAtNow,
     ];
 }

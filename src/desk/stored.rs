@@ -66,12 +66,14 @@ impl StoredJournal {
         disk.make_folder(folder)?;
         let names = disk.list(folder)?;
         let generation = names.iter().filter_map(|name| name.parse::<u64>().ok()).max();
-        for name in &names {
-            let old = name.parse::<u64>().map_or(name.ends_with(UNFINISHED), |of| Some(of) < generation);
-            if old {
-                remove(&*disk, folder, name)?;
-            }
+        let old = |name: &&String| {
+            name.parse::<u64>().map_or(name.ends_with(UNFINISHED), |of| Some(of) < generation)
+        };
+        if names.iter().any(|name| old(&name)) && !planted::on(Defect::RenameNotAdopted) {
+            // The newest may have its name only until the power goes.
+            disk.sync_folder(folder)?;
         }
+        names.iter().filter(old).try_for_each(|name| remove(&*disk, folder, name))?;
         let generation = generation.unwrap_or(0);
         let (log, report) = open_log(&disk, &format!("{folder}/{generation}"), options, generation)?;
         disk.sync_folder(folder)?;

@@ -16,6 +16,8 @@ mod recovery;
 mod replay;
 #[cfg(test)]
 mod schedules;
+#[cfg(test)]
+pub(crate) mod seams;
 mod sources;
 mod worker;
 
