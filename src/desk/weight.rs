@@ -16,11 +16,17 @@ use crate::runtime::AlertInfo;
 const MAP_NODE_BYTES: usize = 736;
 /// Members that each node of it has at least, but for the first.
 const MAP_NODE_ENTRIES_MIN: usize = 5;
+/// What stands around an alert: its order while it is told, and what the allocator adds to a dozen pieces.
+const ALERT_COST: usize = 256;
 
 /// What the book holds of an alert at one version: its terms, its text, its line in the books' tables.
 pub(super) fn of_alert(terms: &Terms, json: &str) -> usize {
     let id = 2 * terms.id.as_str().len();
-    let tables = 2 * size_of::<Held>() + size_of::<AlertInfo>() + id + MAP_NODE_BYTES / MAP_NODE_ENTRIES_MIN;
+    let tables = ALERT_COST
+        + 2 * size_of::<Held>()
+        + size_of::<AlertInfo>()
+        + id
+        + MAP_NODE_BYTES / MAP_NODE_ENTRIES_MIN;
     tables + json.len() + of_content(&terms.content) + of_area(&terms.area) + of_policy(&terms.policy)
 }
 
@@ -42,20 +48,20 @@ pub(super) fn of_draft(draft: &AlertDraft) -> usize {
 }
 
 fn of_area(area: &Area) -> usize {
+    let ring = |ring: &Vec<Position>| ring.capacity() * size_of::<Position>();
     let shape = |shape: &Shape| match shape {
-        Shape::Circle { .. } => size_of::<Shape>(),
+        Shape::Circle { .. } => 0,
         Shape::Polygon { rings } => {
-            let ring = |ring: &Vec<Position>| size_of::<Vec<Position>>() + ring.len() * size_of::<Position>();
-            size_of::<Shape>() + rings.iter().map(ring).sum::<usize>()
+            rings.capacity() * size_of::<Vec<Position>>() + rings.iter().map(ring).sum::<usize>()
         }
     };
-    area.shapes.iter().map(shape).sum()
+    area.shapes.capacity() * size_of::<Shape>() + area.shapes.iter().map(shape).sum::<usize>()
 }
 
 fn of_policy(policy: &Policy) -> usize {
     match policy {
         Policy::Tuanyuan | Policy::Fixed | Policy::Growth { .. } => 0,
-        Policy::Stages(stages) => stages.len() * size_of::<StageSpec>(),
+        Policy::Stages(stages) => stages.capacity() * size_of::<StageSpec>(),
         Policy::Named(name) => name.len(),
     }
 }
@@ -65,7 +71,7 @@ fn of_value(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         Value::String(text) => text.len(),
-        Value::Array(all) => all.iter().map(|value| size_of::<Value>() + of_value(value)).sum(),
+        Value::Array(all) => all.capacity() * size_of::<Value>() + all.iter().map(of_value).sum::<usize>(),
         Value::Object(members) => of_content(members),
     }
 }

@@ -92,8 +92,8 @@ impl PreparedArea {
             PreparedShape::Circle { .. } => 0,
             PreparedShape::Polygon(polygon) => polygon.bytes(),
         };
-        size_of::<Self>()
-            + self.shapes.iter().map(|one| size_of::<PreparedShape>() + shape(one)).sum::<usize>()
+        let shapes = self.shapes.capacity() * size_of::<PreparedShape>();
+        size_of::<Self>() + shapes + self.shapes.iter().map(shape).sum::<usize>()
     }
 
     /// Checks what the policy `fixed` requires: each circle has `0 < radius_km <= 5000`.
