@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, TryRecvError, unbounded};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::sources::SourcesLog;
@@ -266,10 +266,19 @@ impl Work {
         if self.next.is_none() {
             // What is written must be shown soon, and a seal shows it: then there is no waiting.
             let idle = self.waiting.is_empty() && self.log.buffered_bytes() == 0;
-            match self.entries.recv_timeout(if idle { wait } else { Duration::ZERO }) {
+            let come = match self.entries.try_recv() {
+                Err(TryRecvError::Empty) if idle && !wait.is_zero() => {
+                    self.entries.recv_timeout(wait).map_err(|why| match why {
+                        RecvTimeoutError::Timeout => TryRecvError::Empty,
+                        RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+                    })
+                }
+                come => come,
+            };
+            match come {
                 Ok(entry) => self.next = Some(entry),
-                Err(RecvTimeoutError::Timeout) => return Ok(true),
-                Err(RecvTimeoutError::Disconnected) => return Ok(false),
+                Err(TryRecvError::Empty) => return Ok(true),
+                Err(TryRecvError::Disconnected) => return Ok(false),
             }
         }
         while let Some(entry) = self.next.take() {
