@@ -4,6 +4,7 @@
 //! waits until the match logs show what was found before each partition began; then it counts, older
 //! snapshots but one go, and the logs lose what nobody needs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -18,7 +19,7 @@ use crate::limits::SNAPSHOTS_KEPT;
 use crate::planted::{self, Defect};
 use crate::runtime::{NamespaceIx, Runtime, SnapshotPart, SourceApplied, Sources};
 use crate::store::{
-    BlockWriter, Manifest, ManifestFile, SnapshotDraft, SnapshotFolder, StoreError, WrittenFile,
+    BlockWriter, Disk, Manifest, ManifestFile, SnapshotDraft, SnapshotFolder, StoreError, WrittenFile,
 };
 use crate::telemetry::Telemetry;
 
@@ -27,6 +28,7 @@ const REST: u32 = 10;
 
 /// What a snapshot is taken of and written to.
 pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) folder: SnapshotFolder,
     pub(super) runtime: Runtime,
     pub(super) delivery: Arc<Delivery>,
@@ -191,8 +193,16 @@ impl Shared {
                 pings.trim(partition, below);
             }
         }
-        Ok(())
+        let current = self.pings.is_some().then_some(self.runtime.partitions());
+        pings::remove_others(&*self.disk, &ping_logs_needed(kept, current))
     }
+}
+
+/// The numbers of partitions whose ping logs are written, or named by these snapshots.
+pub(crate) fn ping_logs_needed(kept: &[Manifest], written: Option<u32>) -> BTreeSet<u32> {
+    let names = |manifest: &&Manifest| manifest.files.iter().any(|file| file.ping_log_next.is_some());
+    let partitions = |manifest: &Manifest| manifest.files.iter().map(|file| file.partition + 1).max();
+    kept.iter().filter(names).filter_map(partitions).chain(written).collect()
 }
 
 /// Makes a snapshot count; what was applied of the sources when it began is safe from then on.

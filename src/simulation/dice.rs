@@ -170,6 +170,7 @@ situations! {
     DurableSwitched: "ping logs switched on or off over a restart",
     Covered: "snapshot that ping logs need before anything is served",
     SafeDamaged: "(limit) damage took a snapshot with pings that were safe, and was told",
+    PingLogsGo: "ping logs that no snapshot names removed",
     PingsWait: "pings wait for room",
     SourceResumes: "source goes on where the server says",
     SourcesLogBehind: "server knew less of a source than that was told",

@@ -8,7 +8,7 @@ use super::model::Rules;
 use super::world::World;
 use crate::domain::EventTime;
 use crate::keeper::snapshots::{
-    commit, covers_ping_logs, entries_needed_from, matches_needed_from, remove_old,
+    commit, covers_ping_logs, entries_needed_from, matches_needed_from, ping_logs_needed, remove_old,
 };
 use crate::keeper::sources::mark;
 use crate::runtime::{NamespaceIx, SnapshotPart, SourceApplied};
@@ -182,6 +182,8 @@ impl World {
                 let needed = entries_needed_from(&finished[..2], self.server.shards.len() as u32);
                 (0..).zip(needed).for_each(|(partition, below)| logs.trim(partition, below));
             }
+            let written = self.server.ping_logs.is_some().then_some(self.server.shards.len() as u32);
+            self.remove_ping_logs(&ping_logs_needed(&finished[..2], written))?;
         }
         Ok(())
     }
