@@ -1,5 +1,5 @@
-//! Defects that a test switches on, to see that the simulation finds them. Outside tests there are
-//! none: [`on`] is a constant there.
+//! Defects that a test switches on, to see that the simulation, or a check of the defect's room, finds them.
+//! Outside tests there are none: [`on`] is a constant there.
 
 /// A defect that may be switched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +76,6 @@ pub(crate) enum Defect {
     CompactionLosesAction,
     /// The old journal is removed before the new one has its name.
     OldJournalGoesFirst,
-    /// The old journal is removed before the new one's name lasts.
-    RenameNotSynced,
     /// After a crash the old journal is removed before the new one's name lasts.
     RenameNotAdopted,
     /// A journal is written anew on a disk without room for it.
@@ -162,6 +160,32 @@ pub(crate) fn plant(defect: Option<Defect>) {
     PLANTED.set(defect);
 }
 
+/// What a new thread does, with the defect of the thread that starts it.
+#[cfg(test)]
+pub(crate) fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let planted = PLANTED.get();
+    move || {
+        plant(planted);
+        work()
+    }
+}
+
+/// What a new thread does.
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    work
+}
+
+/// Fails where a check passes though the defect is there. That it passes without is for a test of its own.
+#[cfg(test)]
+pub(crate) fn must_be_found(defect: Defect, check: impl FnOnce()) {
+    plant(Some(defect));
+    let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
+    plant(None);
+    assert!(checked.is_err(), "{defect:?} is not found");
+}
+
 #[cfg(test)]
 impl Defect {
     /// All of them.
@@ -202,7 +226,6 @@ impl Defect {
         Self::CompactionForgetsCursors,
         Self::CompactionLosesAction,
         Self::OldJournalGoesFirst,
-        Self::RenameNotSynced,
         Self::RenameNotAdopted,
         Self::CompactsFullDisk,
         Self::CursorsFillDisk,

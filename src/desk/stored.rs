@@ -203,9 +203,9 @@ impl StoredJournal {
             remove(&*self.disk, &self.folder, &old)?;
         }
         self.disk.rename(&path, &path_of(&generation.to_string()))?;
-        if !planted::on(Defect::RenameNotSynced) {
-            self.disk.sync_folder(&self.folder)?;
-        }
+        // The old one goes only after this name lasts. Opening makes it last, too, so a power cut cannot show
+        // that this is missing.
+        self.disk.sync_folder(&self.folder)?;
         let (log, _) = open_log(&self.disk, &path_of(&generation.to_string()), self.options, generation)?;
         (self.log, self.generation) = (log, generation);
         self.opened()?;

@@ -27,7 +27,7 @@ use crate::delivery::{Delivery, LagLimits, Ticks};
 use crate::desk::{Desk, Policies, StoredError, StoredJournal};
 use crate::domain::{EventTime, Offset};
 use crate::engine::SnapshotError;
-use crate::limits::LOG_SEGMENT_BYTES;
+use crate::limits::{LOG_SEGMENT_BYTES, SNAPSHOTS_KEPT};
 use crate::runtime::{Keeping, MatchSink, NamespaceIx, Runtime, RuntimeConfig, Sources};
 use crate::store::{Disk, LogOptions, OpenReport, RealDisk, SegmentedLog, SnapshotFolder, StoreError};
 use crate::telemetry::{Log, Telemetry};
@@ -212,8 +212,12 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
     let mut safe = Vec::new();
     let mut pings = None;
     if durable_pings {
+        let (mut kept, _) = folder.list()?;
+        kept.truncate(SNAPSHOTS_KEPT);
+        pings::remove_others(&*disk, &snapshots::ping_logs_needed(&kept, None))?;
         let logs = shelf.take(config.partitions)?;
-        let opened = SourcesLog::open(disk, log_options(), sources::EVERY, &sources, &config.namespaces);
+        let opened =
+            SourcesLog::open(Arc::clone(&disk), log_options(), sources::EVERY, &sources, &config.namespaces);
         let (log, marks, report) = opened?;
         safe = marks;
         torn += told_torn(&report);
@@ -260,6 +264,7 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
         delivery.cursors().write_to(Box::new(move |cursor| journal.cursor(cursor)));
     }
     let shared = snapshots::Shared {
+        disk,
         folder,
         runtime: runtime.clone(),
         delivery: Arc::clone(&delivery),

@@ -7,13 +7,13 @@
 //!
 //! The first partition's thread also has the sources' log written (`sources`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, TryRecvError, unbounded};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::sources::SourcesLog;
@@ -29,6 +29,8 @@ const SLEEP: Duration = Duration::from_millis(250);
 /// How often a full disk is tried again.
 const FULL_SLEEP: Duration = Duration::from_millis(100);
 const PINGS: Log = Log::Pings;
+/// Where they are, by number of partitions and partition.
+const FOLDER: &str = "pings";
 
 /// Opens ping logs, each once.
 pub(crate) struct Shelf {
@@ -49,7 +51,7 @@ impl Shelf {
     pub(crate) fn of(&mut self, partitions: u32) -> Result<&[SegmentedLog], StoreError> {
         if !self.logs.contains_key(&partitions) {
             let logs = (0..partitions).map(|nth| {
-                let folder = format!("pings/{partitions}/{nth}");
+                let folder = format!("{FOLDER}/{partitions}/{nth}");
                 let (log, report) = SegmentedLog::open(Arc::clone(&self.disk), &folder, (self.options)())?;
                 self.reports.push(report);
                 Ok(log)
@@ -65,6 +67,37 @@ impl Shelf {
         self.of(partitions)?;
         Ok(self.logs.remove(&partitions).unwrap_or_default())
     }
+}
+
+/// Removes the ping logs of all other numbers of partitions than these; the sources' log too, where there are none. What
+/// was cut off in the middle is done by the next call, which must come before such a log is opened.
+pub(crate) fn remove_others(disk: &dyn Disk, needed: &BTreeSet<u32>) -> Result<(), StoreError> {
+    for name in disk.list(FOLDER)? {
+        let folder = format!("{FOLDER}/{name}");
+        match name.parse() {
+            Ok(partitions) if needed.contains(&partitions) => {}
+            Ok(_) => {
+                for partition in disk.list(&folder)? {
+                    remove_log(disk, &folder, &partition)?;
+                }
+                disk.remove_folder(&folder)?;
+                disk.sync_folder(FOLDER)?;
+            }
+            Err(_) if needed.is_empty() => remove_log(disk, FOLDER, &name)?,
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Another one may take its place at once, so it is gone for good.
+fn remove_log(disk: &dyn Disk, above: &str, name: &str) -> Result<(), StoreError> {
+    let folder = format!("{above}/{name}");
+    for file in disk.list(&folder)? {
+        disk.remove(&format!("{folder}/{file}"))?;
+    }
+    disk.remove_folder(&folder)?;
+    disk.sync_folder(above)
 }
 
 /// Reads a log from one of its entries on.
@@ -233,10 +266,19 @@ impl Work {
         if self.next.is_none() {
             // What is written must be shown soon, and a seal shows it: then there is no waiting.
             let idle = self.waiting.is_empty() && self.log.buffered_bytes() == 0;
-            match self.entries.recv_timeout(if idle { wait } else { Duration::ZERO }) {
+            let come = match self.entries.try_recv() {
+                Err(TryRecvError::Empty) if idle && !wait.is_zero() => {
+                    self.entries.recv_timeout(wait).map_err(|why| match why {
+                        RecvTimeoutError::Timeout => TryRecvError::Empty,
+                        RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+                    })
+                }
+                come => come,
+            };
+            match come {
                 Ok(entry) => self.next = Some(entry),
-                Err(RecvTimeoutError::Timeout) => return Ok(true),
-                Err(RecvTimeoutError::Disconnected) => return Ok(false),
+                Err(TryRecvError::Empty) => return Ok(true),
+                Err(TryRecvError::Disconnected) => return Ok(false),
             }
         }
         while let Some(entry) = self.next.take() {

@@ -4,6 +4,7 @@
 //! waits until the match logs show what was found before each partition began; then it counts, older
 //! snapshots but one go, and the logs lose what nobody needs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -16,8 +17,10 @@ use crate::delivery::Delivery;
 use crate::domain::{EventTime, Namespace};
 use crate::limits::SNAPSHOTS_KEPT;
 use crate::planted::{self, Defect};
-use crate::runtime::{NamespaceIx, Runtime, SnapshotPart};
-use crate::store::{BlockWriter, Manifest, ManifestFile, SnapshotFolder, StoreError, WrittenFile};
+use crate::runtime::{NamespaceIx, Runtime, SnapshotPart, SourceApplied, Sources};
+use crate::store::{
+    BlockWriter, Disk, Manifest, ManifestFile, SnapshotDraft, SnapshotFolder, StoreError, WrittenFile,
+};
 use crate::telemetry::Telemetry;
 
 /// The next snapshot waits at least so many times as long as the last one took.
@@ -25,6 +28,7 @@ const REST: u32 = 10;
 
 /// What a snapshot is taken of and written to.
 pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) folder: SnapshotFolder,
     pub(super) runtime: Runtime,
     pub(super) delivery: Arc<Delivery>,
@@ -131,8 +135,7 @@ impl Shared {
         }
         manifest.last_action = manifest.files.iter().map(|file| file.last_action).min().unwrap_or(0);
         self.wait_for_logs(&manifest);
-        draft.commit(&mut manifest)?;
-        self.runtime.keeping().sources.safe(&applied);
+        commit(&self.folder, draft, &mut manifest, &self.runtime.keeping().sources, &applied)?;
         let bytes = manifest.files.iter().map(|file| file.written.bytes).sum();
         self.telemetry.storage.snapshot_taken(begun_ms, began.elapsed(), bytes);
         let devices: u64 = manifest.files.iter().map(|file| file.devices).sum();
@@ -176,11 +179,7 @@ impl Shared {
 
     /// Removes what two snapshots and the partners' cursors do not need.
     fn retain(&self) -> Result<(), StoreError> {
-        let (finished, skipped) = self.folder.list()?;
-        let old = finished.iter().skip(SNAPSHOTS_KEPT).map(|manifest| manifest.number);
-        for number in old.chain(skipped.iter().map(|skipped| skipped.number)) {
-            self.folder.remove(number)?;
-        }
+        let finished = remove_old(&self.folder)?;
         let Some(kept) = finished.get(..SNAPSHOTS_KEPT) else { return Ok(()) };
         let since = since(self.runtime.now(), self.delivery.lag().age_ms);
         for (ns, namespace) in self.runtime.namespaces().iter().enumerate() {
@@ -194,8 +193,53 @@ impl Shared {
                 pings.trim(partition, below);
             }
         }
-        Ok(())
+        let current = self.pings.is_some().then_some(self.runtime.partitions());
+        pings::remove_others(&*self.disk, &ping_logs_needed(kept, current))
     }
+}
+
+/// The numbers of partitions whose ping logs are written, or named by these snapshots.
+pub(crate) fn ping_logs_needed(kept: &[Manifest], written: Option<u32>) -> BTreeSet<u32> {
+    let names = |manifest: &&Manifest| manifest.files.iter().any(|file| file.ping_log_next.is_some());
+    let partitions = |manifest: &Manifest| manifest.files.iter().map(|file| file.partition + 1).max();
+    kept.iter().filter(names).filter_map(partitions).chain(written).collect()
+}
+
+/// Makes a snapshot count; what was applied of the sources when it began is safe from then on.
+pub(crate) fn commit(
+    folder: &SnapshotFolder,
+    draft: SnapshotDraft,
+    manifest: &mut Manifest,
+    sources: &Sources,
+    applied: &[SourceApplied],
+) -> Result<(), StoreError> {
+    draft.commit(manifest)?;
+    // Who is told that pings are safe may drop them: a disk that lied about the manifest is found out before.
+    let (finished, _) = folder.list()?;
+    if finished.first() != Some(manifest) {
+        let file = format!("snapshots/{}/MANIFEST", manifest.number);
+        return Err(StoreError::damaged(&file, 0, "it is not what was written"));
+    }
+    sources.safe(applied);
+    Ok(())
+}
+
+/// Removes snapshots that are not needed any more or were not finished; returns the rest, the newest first.
+pub(crate) fn remove_old(folder: &SnapshotFolder) -> Result<Vec<Manifest>, StoreError> {
+    let (mut finished, skipped) = folder.list()?;
+    for skipped in &skipped {
+        if let Some(why) = &skipped.error {
+            tracing::error!(
+                snapshot = skipped.number,
+                "a snapshot's manifest is damaged, it is removed: {why}"
+            );
+        }
+        folder.remove(skipped.number)?;
+    }
+    for old in finished.drain(SNAPSHOTS_KEPT.min(finished.len())..) {
+        folder.remove(old.number)?;
+    }
+    Ok(finished)
 }
 
 /// From which offset on these snapshots, and the partners whose cursors are newer than `since`, need a namespace's

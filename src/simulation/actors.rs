@@ -482,7 +482,7 @@ impl World {
         }
         let first = self.server.files.logs[self.partners[nth].ns].first();
         // A first cursor holds nothing back that went before it: memory had it still.
-        if offset < first && (offset < self.gone[nth] || self.acked[nth].is_none()) {
+        if offset < first && self.acked[nth].is_none_or(|(before, _)| before < self.gone[nth]) {
             self.gone[nth] = self.gone[nth].max(offset + 1);
         }
         if self.acked[nth].is_none_or(|(old, _)| old < offset) {

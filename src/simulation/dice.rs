@@ -171,6 +171,7 @@ situations! {
     Covered: "snapshot that ping logs need before anything is served",
     SafeDamaged: "(limit) damage took a snapshot with pings that were safe, and was told",
     SafeUnnamed: "(limit) a finished snapshot lost its name, with pings that were safe",
+    PingLogsGo: "ping logs that no snapshot names removed",
     PingsWait: "pings wait for room",
     SourceResumes: "source goes on where the server says",
     SourcesLogBehind: "server knew less of a source than that was told",

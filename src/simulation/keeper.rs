@@ -7,7 +7,9 @@ use super::dice::Situation as S;
 use super::model::Rules;
 use super::world::World;
 use crate::domain::EventTime;
-use crate::keeper::snapshots::{covers_ping_logs, entries_needed_from, matches_needed_from};
+use crate::keeper::snapshots::{
+    commit, covers_ping_logs, entries_needed_from, matches_needed_from, ping_logs_needed, remove_old,
+};
 use crate::keeper::sources::mark;
 use crate::runtime::{NamespaceIx, SnapshotPart, SourceApplied};
 use crate::store::{BlockWriter, Manifest, ManifestFile, SnapshotDraft, SourceMark, StoreError};
@@ -166,15 +168,11 @@ impl World {
         if self.faults && self.dice.one_in(5) {
             self.disk.set_fuse(Some(self.dice.below(9) as u64));
         }
-        draft.commit(&mut keeper.manifest)?;
+        let folder = self.server.files.snapshots.clone();
+        commit(&folder, draft, &mut keeper.manifest, &self.server.sources, &keeper.applied)?;
         self.hit(S::Snapshot);
         self.trace.note("snapshot done", &[keeper.manifest.number as i64]);
-        self.server.sources.safe(&keeper.applied);
-        let folder = self.server.files.snapshots.clone();
-        let (finished, skipped) = folder.list()?;
-        for number in skipped.iter().map(|s| s.number).chain(finished.iter().skip(2).map(|m| m.number)) {
-            folder.remove(number)?;
-        }
+        let finished = remove_old(&folder)?;
         // The older of two may have to do, so what it needs stays.
         if finished.len() >= 2 {
             for ns in 0..self.history.len() {
@@ -184,6 +182,8 @@ impl World {
                 let needed = entries_needed_from(&finished[..2], self.server.shards.len() as u32);
                 (0..).zip(needed).for_each(|(partition, below)| logs.trim(partition, below));
             }
+            let written = self.server.ping_logs.is_some().then_some(self.server.shards.len() as u32);
+            self.remove_ping_logs(&ping_logs_needed(&finished[..2], written))?;
         }
         Ok(())
     }
@@ -192,6 +192,7 @@ impl World {
     /// logs go on.
     pub(super) fn cover(&mut self) -> Result<(), StoreError> {
         let partitions = self.server.shards.len() as u32;
+        let mut steps = 0;
         while self.server.ping_logs.is_some() && self.error.is_none() {
             let (finished, _) = self.server.files.snapshots.list()?;
             let mut kept = finished.iter().take(2).peekable();
@@ -201,6 +202,10 @@ impl World {
             self.hit(S::Covered);
             self.begin_snapshot()?;
             while self.server.keeper.is_some() && self.error.is_none() {
+                steps += 1;
+                if steps > 10_000 {
+                    self.wrong("no snapshot comes about");
+                }
                 self.write_ping_logs()?;
                 (0..self.history.len()).try_for_each(|ns| self.write_log(ns))?;
                 self.keeper_step()?;

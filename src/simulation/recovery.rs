@@ -2,6 +2,7 @@
 //! of the same: the snapshot, what the ping logs held, and the actions after it. Where there are other partitions than
 //! before, devices are dealt to them.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,9 @@ use super::server::{Did, Shard, plain};
 use super::world::World;
 use crate::domain::{DeviceId, partition_of};
 use crate::keeper::KeepError;
-use crate::keeper::pings::{self, Shelf};
+use crate::keeper::pings::{self, Shelf, remove_others};
 use crate::keeper::recover::{Back, How, recover};
+use crate::keeper::snapshots::ping_logs_needed;
 use crate::keeper::sources::{SourcesLog, restore};
 use crate::runtime::MatchSink;
 use crate::store::{Disk, LogReader, SegmentedLog, StoreError};
@@ -219,6 +221,9 @@ impl World {
         of_sources: crate::store::LogOptions,
         all: &[Again],
     ) -> Result<(), StoreError> {
+        let (mut kept, _) = self.server.files.snapshots.list()?;
+        kept.truncate(2);
+        self.remove_ping_logs(&ping_logs_needed(&kept, None))?;
         let of = self.setup.runtime.partitions;
         let logs = shelf.take(of)?;
         self.cut_did(of, &logs);
@@ -244,6 +249,17 @@ impl World {
             did.extend(late.map(|(again, order)| Did::Order(again.no, Rc::clone(order))));
         }
         (self.server.works, self.server.ping_logs) = (works, Some(handle));
+        Ok(())
+    }
+
+    /// Removes all ping logs but those of these numbers of partitions.
+    pub(super) fn remove_ping_logs(&mut self, needed: &BTreeSet<u32>) -> Result<(), StoreError> {
+        remove_others(&self.disk, needed)?;
+        let before = self.did.len();
+        self.did.retain(|(partitions, _), _| needed.contains(partitions));
+        if self.did.len() < before {
+            self.hit(S::PingLogsGo);
+        }
         Ok(())
     }
 
