@@ -181,7 +181,13 @@ fn planted_defects_are_found() {
     let all = all.chain(Plant::ALL.iter().map(|plant| Planted::Store(*plant)));
     let saving = crate::engine::saving::Defect::ALL;
     let all = all.chain(saving.iter().map(|defect| Planted::Saving(*defect)));
-    let all: Vec<_> = all.filter(|defect| !BEYOND.contains(&format!("{defect:?}").as_str())).collect();
+    // Or only those with this in their names.
+    let named = std::env::var("HEXCAST_PLANTED").unwrap_or_default();
+    let searched = |defect: &Planted| {
+        let name = format!("{defect:?}");
+        !BEYOND.contains(&name.as_str()) && name.contains(&named)
+    };
+    let all: Vec<_> = all.filter(searched).collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
     let missed = std::sync::Mutex::new(Vec::new());
     let search = || {
@@ -207,5 +213,5 @@ fn planted_defects_are_found() {
     std::panic::set_hook(hook);
     let missed = missed.into_inner().unwrap();
     println!("{} of {} defects found; not found: {missed:?}", all.len() - missed.len(), all.len());
-    assert!(missed.is_empty() && all.len() >= 40, "not found: {missed:?}");
+    assert!(missed.is_empty() && (all.len() >= 40 || !named.is_empty()), "not found: {missed:?}");
 }
