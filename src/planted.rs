@@ -76,8 +76,6 @@ pub(crate) enum Defect {
     CompactionLosesAction,
     /// The old journal is removed before the new one has its name.
     OldJournalGoesFirst,
-    /// After a crash the old journal is removed before the new one's name lasts.
-    RenameNotAdopted,
     /// A journal is written anew on a disk without room for it.
     CompactsFullDisk,
     /// Cursors are written on a full disk.
@@ -226,7 +224,6 @@ impl Defect {
         Self::CompactionForgetsCursors,
         Self::CompactionLosesAction,
         Self::OldJournalGoesFirst,
-        Self::RenameNotAdopted,
         Self::CompactsFullDisk,
         Self::CursorsFillDisk,
         Self::CursorsNotKept,

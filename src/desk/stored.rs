@@ -80,7 +80,7 @@ impl StoredJournal {
             return Err(StoreError::damaged(folder, 0, why).into());
         }
         let clear = || {
-            if names.iter().any(|name| old(&name)) && !planted::on(Defect::RenameNotAdopted) {
+            if names.iter().any(|name| old(&name)) {
                 // The newest may have its name only until the power goes.
                 disk.sync_folder(folder)?;
             }
@@ -95,9 +95,7 @@ impl StoredJournal {
             }
             opened => opened?,
         };
-        if !planted::on(Defect::RenameNotAdopted) {
-            disk.sync_folder(folder)?;
-        }
+        disk.sync_folder(folder)?;
         if log.first() > 0 {
             let why = format!("it begins with record {}, though nothing removes one: {LIED}", log.first());
             return Err(StoreError::damaged(&path, 0, why).into());

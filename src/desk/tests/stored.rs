@@ -148,11 +148,6 @@ fn a_start_after_a_kill_may_be_cut_off_too() {
 }
 
 #[test]
-fn a_rename_that_does_not_last_yet_is_found_out() {
-    must_be_found(Defect::RenameNotAdopted, || assert!(killed_and_then_cut() > 0));
-}
-
-#[test]
 fn whatever_moment_the_power_goes_all_that_was_committed_comes_back() {
     let whole = FaultyDisk::new(0);
     let all = story(&whole);
