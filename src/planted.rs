@@ -76,8 +76,6 @@ pub(crate) enum Defect {
     CompactionLosesAction,
     /// The old journal is removed before the new one has its name.
     OldJournalGoesFirst,
-    /// After a crash the old journal is removed before the new one's name lasts.
-    RenameNotAdopted,
     /// A journal is written anew on a disk without room for it.
     CompactsFullDisk,
     /// Cursors are written on a full disk.
@@ -114,6 +112,26 @@ pub(crate) enum Defect {
     StagesNotLogged,
     /// Pings of the ping log are applied again at the time of the restart.
     LoggedPingsAtNow,
+    /// Reports on an alert are taken without end.
+    ReportsUnbounded,
+    /// Reports on an alert that is cancelled wait on.
+    CancelKeepsReports,
+    /// A report that is confirmed waits on.
+    DecidedReportStays,
+    /// After a restart a report that was confirmed waits again.
+    ConfirmedReportComesBack,
+    /// After a restart no report waits.
+    RecoveryForgetsReport,
+    /// A report's number is told before the journal is durable.
+    ReportToldBeforeDurable,
+    /// A journal that is written anew has no reports.
+    CompactionForgetsReports,
+    /// A journal that is written anew does not say which reports' numbers were given.
+    CompactionForgetsNumbers,
+    /// A journal of which only an unfinished generation is there is begun anew.
+    UnfinishedIsNone,
+    /// Nothing makes sure that the old journal's first segment goes first.
+    OldGoesInAnyOrder,
 }
 
 #[cfg(test)]
@@ -206,7 +224,6 @@ impl Defect {
         Self::CompactionForgetsCursors,
         Self::CompactionLosesAction,
         Self::OldJournalGoesFirst,
-        Self::RenameNotAdopted,
         Self::CompactsFullDisk,
         Self::CursorsFillDisk,
         Self::CursorsNotKept,
@@ -225,5 +242,15 @@ impl Defect {
         Self::AppliedOrdersNotLogged,
         Self::StagesNotLogged,
         Self::LoggedPingsAtNow,
+        Self::ReportsUnbounded,
+        Self::CancelKeepsReports,
+        Self::DecidedReportStays,
+        Self::ConfirmedReportComesBack,
+        Self::RecoveryForgetsReport,
+        Self::ReportToldBeforeDurable,
+        Self::CompactionForgetsReports,
+        Self::CompactionForgetsNumbers,
+        Self::UnfinishedIsNone,
+        Self::OldGoesInAnyOrder,
     ];
 }

@@ -131,8 +131,12 @@ impl DeskCore {
         place: (f64, f64),
         seen_at: Option<EventTime>,
     ) -> Pending<Result<ReportReceipt, DeskError>> {
+        let before = self.durable;
         let answer = self.enter_report(journal, now, by, id, place, seen_at);
-        self.pending(answer)
+        match planted::on(Defect::ReportToldBeforeDurable) {
+            true => Pending { after: before, answer },
+            false => self.pending(answer),
+        }
     }
 
     /// Rejects a report. Gives the alert that it was of.
@@ -204,7 +208,9 @@ impl DeskCore {
     pub(super) fn decide(&mut self, at: EventTime, actor: &Actor, action: Action) -> Result<Told, Rejection> {
         let ends = if let Action::Cancel { id, .. } = &action { Some(id.clone()) } else { None };
         let told = self.book.decide(at, actor, action)?;
-        if let Some(id) = ends {
+        if let Some(id) = ends
+            && !planted::on(Defect::CancelKeepsReports)
+        {
             self.reports.forget(&id);
         }
         self.next_action += 1;
@@ -273,7 +279,9 @@ impl DeskCore {
         at: EventTime,
         report: Option<ReportNo>,
     ) -> Receipt {
-        if let Some(report) = report {
+        if let Some(report) = report
+            && !planted::on(Defect::DecidedReportStays)
+        {
             self.reports.take(report);
         }
         self.untold.push_back((self.appended, NumberedTold { no, told }));
@@ -355,7 +363,9 @@ impl DeskCore {
                 if let Some(id) = ends {
                     self.reports.forget(&id);
                 }
-                if let Some(report) = report {
+                if let Some(report) = report
+                    && !planted::on(Defect::ConfirmedReportComesBack)
+                {
                     self.reports.take(report);
                 }
                 self.next_action += 1;
@@ -366,6 +376,10 @@ impl DeskCore {
                 let standing = self.book.find(&taken.id).is_some_and(|(_, held)| held.cancelled.is_none());
                 if !standing || !self.reports.has_room(&taken.id) {
                     return Err(RecoverError::Report(taken.report));
+                }
+                if planted::on(Defect::RecoveryForgetsReport) {
+                    self.reports.skip_to(ReportNo(taken.report.0 + 1));
+                    return Ok(None);
                 }
                 let ReportTaken { report, id, position, seen_at, by } = taken;
                 self.reports.recover(report, Report { id, position, seen_at, by });

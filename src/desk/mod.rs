@@ -42,6 +42,8 @@ pub use live::{JournalFile, LiveJournal, OnCursor, OnFailure, Room};
 pub use rejection::{Reason, Rejection};
 pub use replay::{RejectedLine, ReplayActions};
 pub use reports::ReportNo;
+#[cfg(test)]
+pub(crate) use reports::few_reports;
 use state::{Levels, State};
 pub use stored::{StoredError, StoredJournal};
 pub use views::{

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::domain::{Action, AlertId, EventTime, Position};
 use crate::limits::{REPORTS_MAX, REPORTS_TOTAL_MAX};
+use crate::planted::{self, Defect};
 
 use super::journal::ReportTaken;
 
@@ -87,7 +88,9 @@ impl Reports {
 
     /// Whether a further report on this alert would be taken.
     pub(super) fn has_room(&self, id: &AlertId) -> bool {
-        self.waiting.len() < REPORTS_TOTAL_MAX && self.of(id).count() < REPORTS_MAX
+        let (of_alert, total) = bounds();
+        self.waiting.len() < total
+            && (self.of(id).count() < of_alert || planted::on(Defect::ReportsUnbounded))
     }
 
     /// How many wait on the alert on which most do.
@@ -119,4 +122,26 @@ impl Reports {
     pub(super) fn forget(&mut self, id: &AlertId) {
         self.waiting.retain(|_, report| report.id != *id);
     }
+}
+
+/// How many may wait of an alert, and of all.
+#[cfg(not(test))]
+fn bounds() -> (usize, usize) {
+    (REPORTS_MAX, REPORTS_TOTAL_MAX)
+}
+
+#[cfg(test)]
+fn bounds() -> (usize, usize) {
+    FEW.get().unwrap_or((REPORTS_MAX, REPORTS_TOTAL_MAX))
+}
+
+#[cfg(test)]
+thread_local! {
+    static FEW: std::cell::Cell<Option<(usize, usize)>> = const { std::cell::Cell::new(None) };
+}
+
+/// Has desks of this thread take no more than so many of an alert, and of all.
+#[cfg(test)]
+pub(crate) fn few_reports(of_alert: usize, total: usize) {
+    FEW.set(Some((of_alert, total)));
 }

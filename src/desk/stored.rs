@@ -30,6 +30,8 @@ pub enum StoredError {
 
 /// The ending of a folder that is being written.
 const UNFINISHED: &str = ".new";
+/// What is said where only a disk that lies, or a hand, can have done it.
+const LIED: &str = "the disk did not keep what a sync of its folder had made last";
 /// What a group takes beside its records: its seal, up to a sector, and the seal after it.
 const GROUP_COST: u64 = 3 * 4_096;
 
@@ -69,14 +71,41 @@ impl StoredJournal {
         let old = |name: &&String| {
             name.parse::<u64>().map_or(name.ends_with(UNFINISHED), |of| Some(of) < generation)
         };
-        if names.iter().any(|name| old(&name)) && !planted::on(Defect::RenameNotAdopted) {
-            // The newest may have its name only until the power goes.
-            disk.sync_folder(folder)?;
+        let unfinished = names.iter().find(|name| name.ends_with(UNFINISHED));
+        if let (None, Some(name)) = (generation, unfinished)
+            && !planted::on(Defect::UnfinishedIsNone)
+        {
+            // Until it has its name, the one that it replaces stands beside it.
+            let why = format!("of the journal only {name} is there: {LIED}");
+            return Err(StoreError::damaged(folder, 0, why).into());
         }
-        names.iter().filter(old).try_for_each(|name| remove(&*disk, folder, name))?;
+        let clear = || {
+            if names.iter().any(|name| old(&name)) {
+                // The newest may have its name only until the power goes.
+                disk.sync_folder(folder)?;
+            }
+            names.iter().filter(old).try_for_each(|name| remove(&*disk, folder, name))
+        };
         let generation = generation.unwrap_or(0);
-        let (log, report) = open_log(&disk, &format!("{folder}/{generation}"), options, generation)?;
+        let path = format!("{folder}/{generation}");
+        let (log, report) = match open_log(&disk, &path, options, generation) {
+            Err(why) if why.is_full() && names.iter().any(|name| old(&name)) => {
+                clear()?;
+                open_log(&disk, &path, options, generation)?
+            }
+            opened => opened?,
+        };
         disk.sync_folder(folder)?;
+        if log.first() > 0 {
+            let why = format!("it begins with record {}, though nothing removes one: {LIED}", log.first());
+            return Err(StoreError::damaged(&path, 0, why).into());
+        }
+        let empty = log.next() == 0 && (generation > 0 || unfinished.is_some());
+        if empty && !planted::on(Defect::UnfinishedIsNone) {
+            return Err(StoreError::damaged(&path, 0, format!("it has no record left: {LIED}")).into());
+        }
+        // What it replaced goes only now, because it tells that something is missing.
+        clear()?;
         let mut recovery = Recovery::new(policies);
         for record in records(log.reader()) {
             let (kind, payload) = record?;
@@ -143,7 +172,8 @@ impl StoredJournal {
         // The two logs stand side by side, each with what it reserves.
         let needed = self.log.bytes() + 2 * self.options.segment_bytes;
         let full = !self.log.has_spare() || self.disk.free_bytes()? < needed;
-        if full && !planted::on(Defect::CompactsFullDisk) {
+        // One without records is never written anew, so that none after the first is empty.
+        if (full && !planted::on(Defect::CompactsFullDisk)) || self.log.next() == 0 {
             return Ok(());
         }
         self.successor(view)
@@ -193,11 +223,15 @@ fn open_log(
     SegmentedLog::open(Arc::clone(disk), path, LogOptions { id, ..options })
 }
 
-/// Removes a generation, where it is there.
+/// Removes a generation, where it is there. Its first segment goes first, for good: should the name of the one
+/// that replaces it not last, a start sees that this one is not whole.
 fn remove(disk: &dyn Disk, folder: &str, name: &str) -> Result<(), StoreError> {
     let path = format!("{folder}/{name}");
-    for file in disk.list(&path)? {
+    for (nth, file) in disk.list(&path)?.into_iter().enumerate() {
         disk.remove(&format!("{path}/{file}"))?;
+        if nth == 0 && !planted::on(Defect::OldGoesInAnyOrder) {
+            disk.sync_folder(&path)?;
+        }
     }
     disk.remove_folder(&path)?;
     disk.sync_folder(folder)

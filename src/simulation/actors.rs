@@ -9,10 +9,11 @@ use super::acts::{self, Act, Growth, HOUR};
 use super::bounds::UNAPPLIED;
 use super::dice::Situation as S;
 use super::disk::MATCHES;
-use super::model::Seen;
+use super::model::{Order, Seen};
 use super::places::SPOTS;
-use super::server::{Batch, Session, Waiting, plain};
-use super::world::{Accepted, Manner, Message, Stream, World};
+use super::reports::{Asker, Held};
+use super::server::{Batch, Session, plain};
+use super::world::{Accepted, Manner, Message, Stream, Wish, World};
 use crate::delivery::{CutOff, Patience, Standing};
 use crate::desk::{Actor, DeskError, JournalError, Mark};
 use crate::domain::{EventTime, Offset, Uncertainty};
@@ -184,23 +185,30 @@ impl World {
         if !self.dice.one_in(12) {
             id = id / 2 * 2 + nth as u32;
         }
+        if self.dice.one_in(8) {
+            return self.look_at_reports(nth, id);
+        }
+        let of_report = self.dice.one_in(2);
+        if let Some(wish) = of_report.then(|| self.wish_of_report()).flatten() {
+            return self.ask(nth, wish);
+        }
         let now = self.time + self.off;
         let act = acts::random(&mut self.dice, now, id, self.desk.published(id));
-        self.ask(nth, act);
+        self.ask(nth, Wish::Act(Rc::new(act)));
     }
 
-    fn ask(&mut self, nth: usize, act: Act) {
-        let (request, act) = (self.serial(), Rc::new(act));
-        self.authorities[nth].asking = Some((request, Rc::clone(&act)));
+    fn ask(&mut self, nth: usize, wish: Wish) {
+        let request = self.serial();
+        self.authorities[nth].asking = Some((request, wish.clone()));
         self.authorities[nth].tries = 0;
-        self.net.push(Message::Act { authority: nth, request, act });
+        self.net.push(Message::Act { authority: nth, request, wish });
     }
 
     fn ask_again(&mut self, nth: usize) {
-        let Some((request, act)) = self.authorities[nth].asking.clone() else { return };
+        let Some((request, wish)) = self.authorities[nth].asking.clone() else { return };
         self.authorities[nth].tries += 1;
         self.hit(S::ActionResent);
-        self.net.push(Message::Act { authority: nth, request, act });
+        self.net.push(Message::Act { authority: nth, request, wish });
     }
 
     pub(super) fn authority_retry(&mut self, nth: usize) -> bool {
@@ -208,7 +216,11 @@ impl World {
         let on_the_way = self.net.iter().any(|message| match message {
             Message::Act { authority, .. } | Message::Reply { authority, .. } => *authority == nth,
             _ => false,
-        }) || self.server.waiting.iter().any(|one| one.authority == nth);
+        }) || self
+            .server
+            .waiting
+            .iter()
+            .any(|one| matches!(one.asker, Asker::Authority(of) if of == nth));
         if asking && !on_the_way {
             self.ask_again(nth);
         }
@@ -220,10 +232,10 @@ impl World {
         let circles = vec![(self.dice.below(super::places::CENTRES), self.dice.pick(&[3.0, 30.0, 5_000.0]))];
         let (growth, mode, expires) = (Growth::Fixed, Uncertainty::Centre, self.time + 100 * HOUR);
         let act = Act::Publish { id: 1_000, lost_at: None, expires, circles, growth, mode };
-        self.net.push(Message::Act { authority: 0, request: 0, act: Rc::new(act) });
+        self.net.push(Message::Act { authority: 0, request: 0, wish: Wish::Act(Rc::new(act)) });
     }
 
-    fn act_arrives(&mut self, authority: usize, request: u64, act: &Rc<Act>) {
+    pub(super) fn act_arrives(&mut self, authority: usize, request: u64, act: &Rc<Act>) {
         let now = self.server.now();
         let at = now.max(self.desk.newest);
         let expired = self.desk.is_expired(act.id(), at);
@@ -246,11 +258,11 @@ impl World {
                 Act::Cancel { .. } if expired => S::CancelExpired,
                 Act::Cancel { .. } => S::Cancel,
             });
-            let no = self.accepted.len() as u64;
-            action = Some(no);
             self.desk = rules;
-            self.accepted.push(Accepted { at, authority, act: Rc::clone(act), confirmed: false });
-            self.server.orders.push_back((no, Rc::new(order)));
+            action = Some(self.accept(at, authority, act, None, order));
+            if self.reports.acted(act) {
+                self.hit(S::ReportsEnd);
+            }
         } else if full {
             self.hit(S::ActionRefusedFull);
         } else if done || order.is_some() {
@@ -258,10 +270,22 @@ impl World {
         } else {
             self.hit(S::ActionRejected);
         }
-        self.server.waiting.push(Waiting { pending, action, authority, request });
-        if self.dice.one_in(3) {
-            self.tell_durable();
-        }
+        self.hold(Held::Act(pending), Asker::Authority(authority), request, action, None);
+    }
+
+    /// The desk accepted an action: its number.
+    pub(super) fn accept(
+        &mut self,
+        at: i64,
+        authority: usize,
+        act: &Rc<Act>,
+        report: Option<u64>,
+        order: Order,
+    ) -> u64 {
+        let no = self.accepted.len() as u64;
+        self.accepted.push(Accepted { at, authority, act: Rc::clone(act), report, confirmed: false });
+        self.server.orders.push_back((no, Rc::new(order)));
+        no
     }
 
     pub(super) fn partner_step(&mut self) {
@@ -501,7 +525,9 @@ impl World {
 
     fn deliver(&mut self, message: Message) {
         match message {
-            Message::Act { authority, request, act } => self.act_arrives(authority, request, &act),
+            Message::Act { authority, request, wish } => self.wish_arrives(authority, request, &wish),
+            Message::Report { partner, request, sight } => self.report_arrives(partner, request, &sight),
+            Message::Reported { partner, request } => self.reported(partner, request),
             Message::Reply { authority, request, action } => {
                 if let Some(no) = action
                     && no as usize >= self.accepted.len()
@@ -548,9 +574,14 @@ impl World {
         let nth = self.dice.below(self.net.len());
         let doubled = self.dice.one_in(2);
         match &self.net[nth] {
-            Message::Act { authority, request, act } if doubled => {
-                let (authority, request, act) = (*authority, *request, Rc::clone(act));
-                self.net.push(Message::Act { authority, request, act });
+            Message::Report { partner, request, sight } if doubled => {
+                let (partner, request, sight) = (*partner, *request, Rc::clone(sight));
+                self.net.push(Message::Report { partner, request, sight });
+                return;
+            }
+            Message::Act { authority, request, wish } if doubled => {
+                let (authority, request, wish) = (*authority, *request, wish.clone());
+                self.net.push(Message::Act { authority, request, wish });
                 self.hit(S::ActionDoubled);
                 return;
             }

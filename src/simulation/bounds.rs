@@ -18,6 +18,7 @@ impl World {
             // Damage stopped a start: the process that is left is none.
             return;
         }
+        self.reports_are_held();
         let server = &self.server;
         let devices: usize = self.sources.iter().map(|source| source.devices.clone().count()).sum();
         let mut over = Vec::new();

@@ -150,7 +150,9 @@ impl World {
             Ok(opened) => opened,
             Err(StoredError::Store(why)) => return Err(why),
             Err(why) => {
-                self.wrong(format!("the journal gives no desk: {why}"));
+                if !self.found_out() {
+                    self.wrong(format!("the journal gives no desk: {why}"));
+                }
                 return Ok(());
             }
         };
@@ -232,6 +234,18 @@ impl World {
         self.ended = true;
     }
 
+    /// The start stopped because things do not belong together: whether a folder that was only said to be synced can
+    /// have done that. Then the world is over.
+    pub(super) fn found_out(&mut self) -> bool {
+        self.note_lies();
+        if self.disk.counts().lost_renames == 0 {
+            return false;
+        }
+        self.hit(S::DamageFound);
+        self.ended = true;
+        true
+    }
+
     /// The cursors that the journal gave back.
     fn check_cursors(&mut self, server: &Server, cursors: &[CursorAt]) {
         self.acked.fill(None);
@@ -277,7 +291,8 @@ impl World {
                 };
                 let same = decided.at.0 == accepted.at
                     && decided.actor == actor(accepted.authority)
-                    && decided.action == accepted.act.real();
+                    && decided.action == accepted.act.real()
+                    && decided.report.map(|report| report.0) == accepted.report;
                 if !same {
                     let was = format!("{:?}", accepted.act);
                     self.wrong(format!("the journal holds {decided:?} instead of {was}"));
@@ -292,6 +307,10 @@ impl World {
             return Ok(None);
         }
         self.accepted.truncate(actions);
+        self.recover_reports(&recovered.desk.view(Vec::new()), actions);
+        if self.error.is_some() || self.ended {
+            return Ok(None);
+        }
         let alerts: Vec<_> =
             self.history.iter().flat_map(|one| one.stories.keys()).map(|key| key.0).collect();
         self.desk = Desk::default();

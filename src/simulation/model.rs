@@ -123,6 +123,16 @@ impl Desk {
         self.alerts.len()
     }
 
+    /// Whose an alert is.
+    pub(super) fn owner(&self, id: u32) -> Option<usize> {
+        self.alerts.iter().find(|alert| alert.id == id).map(|alert| alert.owner)
+    }
+
+    /// Whether somebody may have been seen for an alert: it is neither cancelled nor expired.
+    pub(super) fn may_be_seen(&self, id: u32, at: i64) -> bool {
+        self.alerts.iter().any(|alert| alert.id == id && !alert.cancelled && at < alert.expires)
+    }
+
     /// Whether an alert was cancelled, and its version.
     pub(super) fn end_of(&self, no: u32) -> (bool, u32) {
         let terms = &self.alerts[no as usize];

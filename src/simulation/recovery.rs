@@ -54,7 +54,9 @@ impl World {
             Ok(back) => back,
             Err(KeepError::Store(why)) => return Err(why),
             Err(why) => {
-                self.lost(why.to_string());
+                if !self.found_out() {
+                    self.lost(why.to_string());
+                }
                 return Ok(());
             }
         };
@@ -276,6 +278,11 @@ impl World {
         match lost {
             Some(_) if fell_back => {
                 self.hit(S::SafeDamaged);
+                self.promised.iter_mut().for_each(std::collections::BTreeMap::clear);
+            }
+            Some(_) if self.disk.counts().lost_renames > 0 => {
+                // A snapshot that lost its manifest's name is one that was never finished.
+                self.hit(S::SafeUnnamed);
                 self.promised.iter_mut().for_each(std::collections::BTreeMap::clear);
             }
             Some(lost) => self.lost(lost),

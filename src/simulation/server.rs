@@ -13,8 +13,9 @@ use super::disk::Files;
 use super::keeper::Keeper;
 use super::model::{Found, Order, Rules, Seen};
 use super::places::places;
+use super::reports::{Asker, Held};
 use crate::delivery::{Delivery, LagLimits, Ticks, TicksHand};
-use crate::desk::{DeskCore, DeskError, Pending, Receipt};
+use crate::desk::DeskCore;
 use crate::domain::{
     CursorAt, DeviceId, EventTime, Match, MaxAge, Namespace, Offset, Ping, PingCounts, PingRow, Position,
     partition_of,
@@ -201,11 +202,15 @@ impl Shard {
 
 /// An answer that waits for the journal.
 pub(super) struct Waiting {
-    pub(super) pending: Pending<Result<Receipt, DeskError>>,
+    pub(super) pending: Held,
+    pub(super) asker: Asker,
+    pub(super) request: u64,
     /// The action's number, where it was accepted.
     pub(super) action: Option<u64>,
-    pub(super) authority: usize,
-    pub(super) request: u64,
+    /// The report's, where it was taken.
+    pub(super) report: Option<u64>,
+    /// How many events it rests on.
+    pub(super) ground: usize,
 }
 
 /// Something that a partition did, as its ping log has it.

@@ -45,6 +45,9 @@ impl World {
             for authority in 0..self.authorities.len() {
                 moved |= self.authority_retry(authority);
             }
+            for partner in 0..self.partners.len() {
+                moved |= self.report_retry(partner);
+            }
             moved |= self.deliver_all();
             for shard in 0..self.server.shards.len() {
                 while self.turn(shard) {

@@ -12,6 +12,7 @@ use super::dice::{Dice, Seen, Situation as S, Trace};
 use super::disk::Files;
 use super::keeper::Snap;
 use super::model::{Desk, Found, Part};
+use super::reports::{Reports, Sight};
 use super::server::{Batch, BatchPart, Did, Server, Setup, plain};
 use crate::delivery::{LagLimits, Patience};
 use crate::domain::{DeviceId, EventTime, PartSpec, PingRow, Uncertainty};
@@ -25,11 +26,22 @@ const START: i64 = 1_779_000_000_000;
 
 /// What is on its way, in no order.
 pub(super) enum Message {
-    Act { authority: usize, request: u64, act: Rc<Act> },
+    Act { authority: usize, request: u64, wish: Wish },
     Reply { authority: usize, request: u64, action: Option<u64> },
     Safe { source: usize, session: u64, safe: u64 },
     Matches { partner: usize, connection: u64, first: u64, matches: Vec<Found> },
     Cursor { partner: usize, connection: u64, offset: u64 },
+    Report { partner: usize, request: u64, sight: Rc<Sight> },
+    Reported { partner: usize, request: u64 },
+}
+
+/// What an authority asks for.
+#[derive(Clone)]
+pub(super) enum Wish {
+    Act(Rc<Act>),
+    /// A report, by its number.
+    Confirm(u64),
+    Reject(u64),
 }
 
 /// A stream of batches from a source: in order, until it is cut.
@@ -57,7 +69,7 @@ pub(super) struct Source {
 /// An authority asks one thing at a time, again where it is unsure.
 #[derive(Default)]
 pub(super) struct Authority {
-    pub(super) asking: Option<(u64, Rc<Act>)>,
+    pub(super) asking: Option<(u64, Wish)>,
     pub(super) tries: u32,
 }
 
@@ -92,6 +104,8 @@ pub(super) struct Accepted {
     pub(super) at: i64,
     pub(super) authority: usize,
     pub(super) act: Rc<Act>,
+    /// The report that it confirms.
+    pub(super) report: Option<u64>,
     /// The authority was told: it must outlive everything.
     pub(super) confirmed: bool,
 }
@@ -123,6 +137,7 @@ pub(super) struct World {
     pub(super) server: Server,
     pub(super) desk: Desk,
     pub(super) accepted: Vec<Accepted>,
+    pub(super) reports: Reports,
     /// By namespace.
     pub(super) history: Vec<History>,
     pub(super) net: Vec<Message>,
@@ -228,6 +243,7 @@ impl World {
             server,
             desk: Desk::default(),
             accepted: Vec::new(),
+            reports: Reports::default(),
             history: vec![History::default(); namespaces],
             net: Vec::new(),
             streams: Vec::new(),
@@ -301,7 +317,8 @@ impl World {
         self.pass_time();
         match self.dice.below(100) {
             0..=11 => self.source_step(),
-            12..=19 => self.authority_step(),
+            12..=17 => self.authority_step(),
+            18..=19 => self.report_step(),
             20..=29 => self.partner_step(),
             30..=49 => {
                 for _ in 0..1 + self.dice.below(3) {
@@ -531,6 +548,9 @@ impl World {
             match found.cause {
                 Cause::Enter => self.seen.hit(S::Enter),
                 Cause::Escalation => self.seen.hit(S::Escalation),
+                Cause::Sighting if self.reports.extended(found.alert, found.at) => {
+                    self.seen.hit(S::ReportMatches);
+                }
                 _ => {}
             }
             self.trace.note("match", &[ns as i64, i64::from(found.alert), found.device as i64, found.at]);

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::dice::Situation as S;
 use super::disk::MATCHES;
 use super::model::Kind;
+use super::reports::Asker;
 use super::world::{Message, World, partner_no};
 use crate::domain::{CursorAt, DirectiveKind, Offset};
 use crate::runtime::NamespaceIx;
@@ -38,10 +39,11 @@ impl World {
     /// Whether the disk has lied, or bits were flipped.
     pub(super) fn note_lies(&mut self) -> bool {
         let counts = self.disk.counts();
-        if !self.lied && counts.torn_writes + counts.misdirected > 0 {
-            self.trace.note("lied", &[counts.torn_writes as i64, counts.misdirected as i64]);
+        let renames = counts.lost_renames;
+        if !self.lied && counts.torn_writes + counts.misdirected + renames > 0 {
+            self.trace.note("lied", &[counts.torn_writes as i64, counts.misdirected as i64, renames as i64]);
             self.lied = true;
-            self.hit(S::Misdirected);
+            self.hit(if renames > 0 { S::RenameLost } else { S::Misdirected });
         }
         self.lied
     }
@@ -49,11 +51,14 @@ impl World {
     pub(super) fn disk_fault(&mut self) {
         use crate::store::faulty::Faults;
         let mut faults = Faults::default();
-        match self.dice.below(if self.may_lie { 9 } else { 6 }) {
+        match self.dice.below(if self.may_lie { 12 } else { 6 }) {
             0 | 1 => faults.full_at = Some(self.disk.used() + self.dice.below(30_000) as u64),
             2 => faults.failed_sync = 60_000,
             3 | 6 | 7 if self.may_lie && !self.lied => {
                 (faults.torn_write, faults.misdirected, faults.lies_max) = (60_000, 60_000, Some(1));
+            }
+            9..=11 if self.may_lie && !self.lied => {
+                (faults.lost_rename, faults.lies_max) = (800_000, Some(1));
             }
             4 | 8 if self.may_lie && !self.lied => {
                 let files = self.disk.files();
@@ -104,7 +109,15 @@ impl World {
         let done = self.server.files.compact(&view);
         self.trace.note("compacted", &[i64::from(done.is_ok()), before as i64]);
         match done {
-            Ok(()) => self.hit(S::Compacted),
+            Ok(()) => {
+                self.hit(S::Compacted);
+                if self.reports.wait() {
+                    self.hit(S::ReportsCompacted);
+                }
+                if self.reports.ended() {
+                    self.hit(S::NumbersCompacted);
+                }
+            }
             Err(error) => {
                 if error.is_full() {
                     self.wrong(format!("compaction meets a full disk: {error}"));
@@ -144,16 +157,22 @@ impl World {
         let mark = durable.max(self.server.told);
         self.server.told = mark;
         for one in std::mem::take(&mut self.server.waiting) {
-            let (action, authority, request) = (one.action, one.authority, one.request);
-            match one.pending.ready(mark) {
-                Ok(_) => {
+            let super::server::Waiting { pending, asker, request, action, report, ground } = one;
+            match pending.ready(mark) {
+                Ok(()) => {
+                    self.reports.rests_on(ground);
                     if let Some(no) = action {
                         self.accepted[no as usize].confirmed = true;
                     }
-                    self.net.push(Message::Reply { authority, request, action });
+                    match asker {
+                        Asker::Authority(authority) => {
+                            self.net.push(Message::Reply { authority, request, action });
+                        }
+                        Asker::Partner(partner) => self.tell_number(partner, request, report),
+                    }
                 }
                 Err(pending) => {
-                    let one = super::server::Waiting { pending, action, authority, request };
+                    let one = super::server::Waiting { pending, asker, request, action, report, ground };
                     self.server.waiting.push(one);
                 }
             }

@@ -30,7 +30,7 @@ pub(crate) struct Faults {
     pub(crate) failed_sync: u32,
     /// A folder's sync is said to be done, but its renames do not last.
     pub(crate) lost_rename: u32,
-    /// How many torn and misdirected writes there may be in all; `None` for no bound.
+    /// How many torn and misdirected writes and lost renames there may be in all; `None` for no bound.
     pub(crate) lies_max: Option<u64>,
     /// Bytes that all files together may have.
     pub(crate) full_at: Option<u64>,
@@ -267,6 +267,12 @@ impl World {
         self.now.values().flatten().map(|inode| self.inodes[inode].now.len() as u64).sum()
     }
 
+    /// Whether one more lie is within the bound.
+    fn may_lie(&self) -> bool {
+        let lies = self.counts.misdirected + self.counts.torn_writes + self.counts.lost_renames;
+        self.faults.lies_max.is_none_or(|max| lies < max)
+    }
+
     /// Counts an operation down; returns whether it is the one in which everything stops.
     fn tick(&mut self, file: &str) -> Result<bool, StoreError> {
         if self.dead {
@@ -488,7 +494,8 @@ impl Disk for FaultyDisk {
             return Err(refused(folder, "the sync failed"));
         }
         let chance = world.faults.lost_rename;
-        let loses = world.chance.million(chance);
+        let renames = |op: &NameOp| op.folder() == folder && matches!(op, NameOp::Rename(..));
+        let loses = world.pending.iter().any(renames) && world.may_lie() && world.chance.million(chance);
         let pending = std::mem::take(&mut world.pending);
         for op in pending {
             if op.folder() != folder {
@@ -588,8 +595,7 @@ impl DiskFile for FaultyFile {
             world.counts.write_errors += u64::from(fails);
             return Err(refused(&self.name, "the write failed"));
         }
-        let lies = world.counts.misdirected + world.counts.torn_writes;
-        let may_lie = world.faults.lies_max.is_none_or(|max| lies < max);
+        let may_lie = world.may_lie();
         if may_lie && world.chance.million(world.faults.misdirected) {
             world.counts.misdirected += 1;
             world.misdirect(self.inode, bytes);

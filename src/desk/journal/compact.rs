@@ -25,9 +25,11 @@ impl JournalView {
     /// Its records.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
         let next = (self.next_report > ReportNo(0)).then_some(Record::NextReport(self.next_report));
+        let next = next.filter(|_| !planted::on(Defect::CompactionForgetsNumbers));
+        let reports = if planted::on(Defect::CompactionForgetsReports) { &[] } else { &*self.reports };
         let cursors = if planted::on(Defect::CompactionForgetsCursors) { &[] } else { &*self.cursors };
         next.into_iter()
-            .chain(self.reports.iter().cloned().map(Record::Report))
+            .chain(reports.iter().cloned().map(Record::Report))
             .chain(cursors.iter().cloned().map(Record::Cursor))
     }
 }

@@ -10,7 +10,7 @@ use crate::desk::{
 use crate::domain::{CursorAt, Namespace, Offset};
 use crate::planted::{Defect, must_be_found};
 use crate::store::LogOptions;
-use crate::store::faulty::FaultyDisk;
+use crate::store::faulty::{Faults, FaultyDisk};
 
 /// The desk's records on their way to the file.
 #[derive(Default)]
@@ -148,11 +148,6 @@ fn a_start_after_a_kill_may_be_cut_off_too() {
 }
 
 #[test]
-fn a_rename_that_does_not_last_yet_is_found_out() {
-    must_be_found(Defect::RenameNotAdopted, || assert!(killed_and_then_cut() > 0));
-}
-
-#[test]
 fn whatever_moment_the_power_goes_all_that_was_committed_comes_back() {
     let whole = FaultyDisk::new(0);
     let all = story(&whole);
@@ -179,4 +174,66 @@ fn a_record_of_another_journal_stops_the_start_by_name() {
     let said = open(&disk).err().unwrap().to_string();
     assert!(said.starts_with("record 0 of the action journal: a record of kind 99 is not known"), "{said}");
     assert!(said.contains("the journal was not changed"), "{said}");
+}
+
+/// Compacts a journal of some segments on a disk that says of the new name that it lasts, and the power goes at an
+/// operation: whether it went before the end, and what the next start says.
+fn compacted_on_a_liar(operations: u64, draw: u64) -> (bool, Result<(), StoredError>) {
+    let disk = FaultyDisk::new(operations << 8 | draw);
+    let (mut file, recovered) = open(&disk).unwrap();
+    let mut core: DeskCore = recovered.desk;
+    for round in 0..8u64 {
+        let mut group = Group::default();
+        let text = serde_json::Value::from("x".repeat(20_000));
+        let content = serde_json::Map::from_iter([("headline".to_owned(), text)]);
+        let long = AlertDraft { content, ..whole(&format!("a{round}")) };
+        core.submit(Some(&mut group), hour(12), &police(), publish(long)).waited().unwrap();
+        group.0.iter().for_each(|(kind, payload)| file.append(*kind, payload).unwrap());
+        file.commit().unwrap();
+    }
+    disk.set_faults(Faults { lost_rename: 1_000_000, ..Faults::default() });
+    disk.set_fuse(Some(operations));
+    let done = file.compact(&core.view(vec![]));
+    assert_eq!(done.is_err(), disk.is_dead(), "{done:?}");
+    let dead = disk.is_dead();
+    disk.set_faults(Faults::default());
+    disk.power_cut();
+    let before = disk.files();
+    let opened = open(&disk).map(|(_, back)| assert_eq!(back.orders.len(), 8, "{operations}: {before:?}"));
+    if let Err(why) = &opened {
+        assert!(matches!(why, StoredError::Store(why) if why.is_damage()), "{operations}: {why}");
+        let again = open(&disk).err().map(|why| why.to_string());
+        assert_eq!(again, Some(why.to_string()), "a second start says the same");
+    }
+    (dead, opened)
+}
+
+fn cut_anywhere_on_a_liar() -> usize {
+    let mut damaged = 0;
+    for operations in 0.. {
+        let ends: Vec<_> = (0..DRAWS).map(|draw| compacted_on_a_liar(operations, draw)).collect();
+        damaged += ends.iter().filter(|(_, opened)| opened.is_err()).count();
+        if ends.iter().any(|(dead, _)| !dead) {
+            break;
+        }
+    }
+    damaged
+}
+
+#[test]
+fn a_journal_of_which_the_disk_lost_the_name_is_never_taken_for_an_empty_one() {
+    assert!(cut_anywhere_on_a_liar() > 20);
+    let (dead, opened) = compacted_on_a_liar(10_000, 0);
+    let said = opened.unwrap_err().to_string();
+    assert!(
+        !dead && said.starts_with("actions is damaged at byte 0: of the journal only 1.new is there"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_journal_that_loses_its_end_or_all_of_it_is_found_out() {
+    for defect in [Defect::UnfinishedIsNone, Defect::OldGoesInAnyOrder] {
+        must_be_found(defect, || assert!(cut_anywhere_on_a_liar() > 0));
+    }
 }
