@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::book::{Held, Sighting};
 use super::terms::Terms;
-use crate::domain::{AlertContent, AlertDraft, Area, PartSpec, Policy, Position, Shape, Stage, StageSpec};
+use crate::domain::{AlertContent, AlertDraft, Area, PartSpec, Policy, Position, Shape, StageSpec};
 use crate::geo::PreparedArea;
 use crate::runtime::AlertInfo;
 
@@ -32,7 +32,7 @@ pub(super) fn of_alert(terms: &Terms, json: &str) -> usize {
 
 /// What a part holds until its alert ends, once for all partitions.
 pub(super) fn of_part(part: &PartSpec<PreparedArea>) -> usize {
-    part.area.bytes() + part.stages.as_slice().len() * size_of::<Stage>()
+    part.area.bytes() + size_of_val(part.stages.as_slice())
 }
 
 /// What the book holds of a confirmed sighting.
