@@ -5,6 +5,7 @@
 //! 1.1 km apart, and an alert reaches so many of them to either side.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -60,8 +61,8 @@ pub(crate) struct Judge {
     pub(crate) devices: BTreeMap<u64, (i64, i32)>,
     /// By alert: who must have been told.
     pub(crate) must: BTreeMap<usize, BTreeSet<u64>>,
-    /// By number of partitions and partition: the next entry to be read.
-    read: BTreeMap<(u32, u32), u64>,
+    /// By number of partitions and partition: which log it was, and the next entry to be read.
+    read: BTreeMap<(u32, u32), (u64, u64)>,
     pub(crate) entries: u64,
     /// How many of the script's actions there were when the process began.
     begun: usize,
@@ -103,9 +104,11 @@ impl Judge {
         for nth in (0..of).filter(|nth| logs.join(nth.to_string()).exists()) {
             let options = LogOptions { id: 1, ..LogOptions::default() };
             let (log, _) = SegmentedLog::open(disk.clone(), &format!("{of}/{nth}"), options).unwrap();
-            let next = self.read.entry((of, nth)).or_default();
-            let mut from = std::mem::take(next);
-            if log.first() > from {
+            // A log that no snapshot names is removed, and another one may stand in its place.
+            let id = id_of(&logs.join(nth.to_string()));
+            let before = self.read.get(&(of, nth)).filter(|(before, _)| *before == id);
+            let mut from = before.map_or(0, |(_, next)| *next);
+            if log.first() > from || before.is_none() {
                 // A start that was killed left only what every start does again: the actions before it.
                 from = log.first();
                 while self.parts[nth as usize].orders < self.begun {
@@ -120,7 +123,7 @@ impl Judge {
                     self.apply(nth, of, parse(record.kind, &record.payload));
                 }
             }
-            self.read.insert((of, nth), from);
+            self.read.insert((of, nth), (id, from));
         }
     }
 
@@ -194,6 +197,17 @@ impl Alert {
     pub(crate) fn reaches(&self, spot: i32, come: bool) -> bool {
         (spot - self.spot).abs() <= self.reach[usize::from(come)]
     }
+}
+
+/// What names the log in each of its segments: bytes 16 to 23 of one that was begun.
+fn id_of(folder: &Path) -> u64 {
+    let segments = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let head = |path| {
+        let mut head = [0; 24];
+        std::fs::File::open(path).unwrap().read_exact(&mut head).ok()?;
+        Some(u64::from_le_bytes(head[16..].try_into().unwrap()))
+    };
+    segments.filter_map(head).max().unwrap_or_default()
 }
 
 /// An entry by its bytes: see docs/operations.md, "The ping log".
