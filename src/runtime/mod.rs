@@ -10,6 +10,7 @@
 mod clock;
 mod driver;
 mod event;
+mod memory;
 pub(crate) mod ping_log;
 mod queue;
 mod recovery;
@@ -30,6 +31,7 @@ pub use crate::engine::{EventKey, Output};
 pub(crate) use clock::Clock;
 pub(crate) use driver::Driver;
 pub(crate) use recovery::{Logged, Recovery, stand_alerts};
+pub use memory::give_memory;
 pub use replay::{Replay, ReplayError, ReplaySummary, replay};
 pub use sources::{SourceApplied, SourceName, SourceSession, Sources};
 
@@ -253,6 +255,7 @@ impl Runtime {
         told: u64,
         keeping: Keeping,
     ) -> std::io::Result<Self> {
+        give_memory();
         let (queues, ends) = queue::open(config.partitions);
         let queues = Arc::new(queues);
         let (pings, orders) = (Arc::clone(&queues), Arc::clone(&queues));
