@@ -99,10 +99,12 @@ impl Line {
     }
 }
 
-/// Lines for which memory is there ahead while the index grows,
-const AHEAD_LINES: usize = 32_768;
-/// and this share of the table; when less than it is left to fill, the next table is made.
-const AHEAD_SHARE: usize = 16;
+/// Lines for which memory is there ahead while the index grows, and this share of the table: where a hypervisor gets
+/// pages as slowly as blocks move, the head start must last for much of the way.
+const AHEAD_LINES: usize = 65_536;
+const AHEAD_SHARE: usize = 8;
+/// When only this share of its devices is left to come before a table is full, the next one is made.
+const NEXT_SHARE: usize = 16;
 
 #[derive(Debug, Default)]
 struct Table {
@@ -212,7 +214,7 @@ impl Index {
             let reached = self.moved * self.table.blocks / self.old.blocks * BLOCK_LINES;
             return self.table.touch_ahead(reached);
         }
-        if self.len + self.len / AHEAD_SHARE <= self.table.blocks * pace().full {
+        if self.len + self.len / NEXT_SHARE <= self.table.blocks * pace().full {
             return false;
         }
         if self.next.blocks == 0 {
