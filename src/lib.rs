@@ -28,3 +28,8 @@ pub mod wire;
 
 #[cfg(test)]
 mod simulation;
+
+/// Tests allocate as the program does.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

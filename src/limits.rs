@@ -36,8 +36,9 @@ pub const MAX_AGE_MS: i64 = 24 * 3_600_000;
 
 /// Most alerts that the desk holds, ended ones included. Publishing beyond it is rejected.
 pub const ALERTS_MAX: usize = 100_000;
-/// Most bytes of JSON in the newest versions of all alerts that the desk holds. A publication or
-/// update beyond it is rejected. 1 GiB is 100,000 alerts of 10 KiB each.
+/// Most bytes of memory that the newest versions of all alerts take at the desk: JSON, content, areas as drawn and
+/// as prepared for the partitions. A publication or update beyond it is rejected. 1 GiB is 100,000 alerts of 10 KiB
+/// each, of which somewhat less than a half is JSON.
 pub const ALERTS_BYTES_MAX: usize = 1 << 30;
 /// Most actions that wait for their time on the event clock. A further one is refused.
 pub const ACTIONS_WAITING_MAX: usize = 10_000;
@@ -94,8 +95,8 @@ pub const MATCH_CHUNK_COST: usize = 256;
 /// matches of one alert (8 bytes each), 16 million that come one by one (40 bytes). Beyond it a log
 /// drops its oldest chunk; a reader that wanted it is told.
 pub const MATCH_LOGS_BYTES_MAX: usize = 640 << 20;
-/// Most bytes of JSON of all alert versions kept for subscribers. Beyond it the oldest superseded
-/// versions go first; an alert's newest version always stays.
+/// Most bytes of all alert versions kept for subscribers, their JSON and what stands around it. Beyond it the oldest
+/// superseded versions go first; an alert's newest version always stays.
 pub const ALERT_VERSIONS_BYTES_MAX: usize = 2 << 30;
 
 /// Matches that may wait for a partner's acknowledgement, unless configured: everybody of a large country a
@@ -111,6 +112,11 @@ pub const PARTNER_SILENT_MS_MAX: u64 = 330_000;
 pub const LAG_LOOK_MS: u64 = 1_000;
 /// A partner's cursor is written at most this often, ms, and at the end of its session.
 pub const CURSOR_WRITE_MS: u64 = 200;
+/// Reads of old matches from the disk at a time, each on a thread of its own and of one chunk. A further one waits
+/// for its turn, and with it one partner's session.
+pub const COLD_READS_MAX: usize = 16;
+/// Of these, how many one partner has, so that its sessions leave room for others.
+pub const COLD_READS_PER_PARTNER_MAX: usize = 4;
 /// Most cursors that are held, each of an identity in a namespace. Beyond it the one that stood still for
 /// longest is forgotten.
 pub const CURSORS_MAX: usize = 1 << 14;
@@ -118,6 +124,7 @@ pub const CURSORS_MAX: usize = 1 << 14;
 const _: () = assert!(PARTNER_SILENT_MS_MAX >= 10 * MATCH_CHUNK as u64, "a chunk at a hundred a second");
 const _: () = assert!(PARTNER_SILENT_MS_MAX < LAG_AGE_MS_MAX, "each bound says something of its own");
 const _: () = assert!(MATCH_CHUNK as u64 <= LAG_MATCHES_MAX, "one frame cuts nobody off");
+const _: () = assert!(2 * COLD_READS_PER_PARTNER_MAX <= COLD_READS_MAX, "no partner has most of them");
 
 /// Most partitions of a server: one a core is enough, and no machine in sight has more cores.
 pub const PARTITIONS_MAX: u32 = 256;
@@ -152,7 +159,7 @@ const _: () = assert!(
     ALERT_VERSIONS_BYTES_MAX >= ALERTS_BYTES_MAX,
     "the newest versions, which the desk bounds, must fit into what delivery keeps"
 );
-const _: () = assert!(ALERT_JSON_BYTES_MAX < ALERTS_BYTES_MAX, "the largest alert must fit");
+const _: () = assert!(200 * ALERT_JSON_BYTES_MAX < ALERTS_BYTES_MAX, "the largest alert must fit");
 const _: () = assert!(MATCH_CHUNK_AT_ONCE <= MATCH_CHUNK, "what gathers fits a chunk");
 const _: () = assert!(MATCH_COLUMNS_BYTES_MAX < MATCH_LOGS_BYTES_MAX, "a log holds at least a chunk");
 

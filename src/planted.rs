@@ -1,5 +1,5 @@
-//! Defects that a test switches on, to see that the simulation finds them. Outside tests there are
-//! none: [`on`] is a constant there.
+//! Defects that a test switches on, to see that the simulation, or a check of the defect's room, finds them.
+//! Outside tests there are none: [`on`] is a constant there.
 
 /// A defect that may be switched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +66,8 @@ pub(crate) enum Defect {
     ForgetsNotified,
     /// Who was forgotten keeps a row when nobody will tell it anything.
     DepartedStay,
-    /// Devices that are dealt to other partitions stand at the latest clock, not at the first.
-    LatestClockDealt,
+    /// Partitions that become others stand each at a time of its own.
+    DealtAtOwnTimes,
     /// A preview counts devices that are not known any more.
     PreviewCountsForgotten,
     /// A journal that is written anew has no cursors.
@@ -76,8 +76,8 @@ pub(crate) enum Defect {
     CompactionLosesAction,
     /// The old journal is removed before the new one has its name.
     OldJournalGoesFirst,
-    /// The old journal is removed before the new one's name lasts.
-    RenameNotSynced,
+    /// After a crash the old journal is removed before the new one's name lasts.
+    RenameNotAdopted,
     /// A journal is written anew on a disk without room for it.
     CompactsFullDisk,
     /// Cursors are written on a full disk.
@@ -98,6 +98,22 @@ pub(crate) enum Defect {
     FullDiskTakesAlerts,
     /// Memory drops matches that are not kept yet.
     UnkeptGo,
+    /// Of an alert that is yet to be published again nobody counts as notified.
+    ForgetsWhoIsNoted,
+    /// Pings are said to be kept before the ping log shows them.
+    KeptUnsynced,
+    /// A batch is said to be kept when its first part is.
+    FirstPartKept,
+    /// A ping log keeps what the newest snapshot needs, not what the older one needs.
+    PingLogTrimmedToNewest,
+    /// Pings of the ping log are not applied again.
+    SkipsPingLog,
+    /// Orders that recovery carried out are not entered in the ping log.
+    AppliedOrdersNotLogged,
+    /// Stages are not entered in the ping log.
+    StagesNotLogged,
+    /// Pings of the ping log are applied again at the time of the restart.
+    LoggedPingsAtNow,
 }
 
 #[cfg(test)]
@@ -122,6 +138,32 @@ pub(crate) const fn on(_: Defect) -> bool {
 #[cfg(test)]
 pub(crate) fn plant(defect: Option<Defect>) {
     PLANTED.set(defect);
+}
+
+/// What a new thread does, with the defect of the thread that starts it.
+#[cfg(test)]
+pub(crate) fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let planted = PLANTED.get();
+    move || {
+        plant(planted);
+        work()
+    }
+}
+
+/// What a new thread does.
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    work
+}
+
+/// Fails where a check passes though the defect is there. That it passes without is for a test of its own.
+#[cfg(test)]
+pub(crate) fn must_be_found(defect: Defect, check: impl FnOnce()) {
+    plant(Some(defect));
+    let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
+    plant(None);
+    assert!(checked.is_err(), "{defect:?} is not found");
 }
 
 #[cfg(test)]
@@ -159,12 +201,12 @@ impl Defect {
         Self::GrowthLosesEntry,
         Self::ForgetsNotified,
         Self::DepartedStay,
-        Self::LatestClockDealt,
+        Self::DealtAtOwnTimes,
         Self::PreviewCountsForgotten,
         Self::CompactionForgetsCursors,
         Self::CompactionLosesAction,
         Self::OldJournalGoesFirst,
-        Self::RenameNotSynced,
+        Self::RenameNotAdopted,
         Self::CompactsFullDisk,
         Self::CursorsFillDisk,
         Self::CursorsNotKept,
@@ -175,5 +217,13 @@ impl Defect {
         Self::OldChunksStay,
         Self::FullDiskTakesAlerts,
         Self::UnkeptGo,
+        Self::ForgetsWhoIsNoted,
+        Self::KeptUnsynced,
+        Self::FirstPartKept,
+        Self::PingLogTrimmedToNewest,
+        Self::SkipsPingLog,
+        Self::AppliedOrdersNotLogged,
+        Self::StagesNotLogged,
+        Self::LoggedPingsAtNow,
     ];
 }

@@ -20,6 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hexcast::desk::{Actor, Book, Policies};
+use hexcast::domain::{Action, EventTime};
+use hexcast::files::parse_alert_json;
 use hexcast::fuzzing::{TARGETS, Target};
 
 use rng::Rng;
@@ -129,6 +132,45 @@ fn the_largest_and_the_greediest_inputs_stay_within_their_memory() {
         let target = TARGETS.iter().find(|known| known.name == target).unwrap();
         let (_, held) = hold(target, what, &bytes);
         println!("{}, {what}: {} bytes, {held} held", target.name, bytes.len());
+    }
+}
+
+/// Alerts that are small as JSON and large in memory: what the desk counts is no less than what is held for them.
+#[test]
+fn the_desk_counts_no_less_than_its_alerts_hold() {
+    let list = |item: &str, times: usize| vec![item; times].join(",");
+    let corner = |n: i32| format!("[{},{}]", f64::from(n).mul_add(0.006, 20.0).sin(), f64::from(n) * 0.006);
+    let ring = (0..999).map(corner).chain(["[-50,3]".to_owned()]).collect::<Vec<_>>().join(",");
+    let circle = r#""area":{"circle":{"lat":31,"lon":121}}"#;
+    let stages = (0..100).map(|n| format!(r#"{{"after":"{n}h","radius_km":{}}}"#, n + 1));
+    let stages = stages.collect::<Vec<_>>().join(",");
+    let kinds = [
+        ("plain", circle.to_owned()),
+        ("texts", format!(r#"{circle},"headline":"{}""#, "x".repeat(50_000))),
+        ("objects", format!(r#"{circle},"photos":[{}]"#, list(r#"{"a":0}"#, 2_000))),
+        ("nested", format!(r#"{circle},"photos":[{}]"#, list(r#"{"":{"":{"":[]}}}"#, 500))),
+        ("wide", format!(r#"{circle},"photos":[{}]"#, list("0", 5_000))),
+        ("words", format!(r#"{circle},"photos":[{}]"#, list(r#""abcdefgh""#, 5_000))),
+        ("stages", format!(r#"{circle},"policy":{{"stages":[{stages}]}}"#)),
+        ("circles", format!(r#""area":[{}]"#, list(r#"{"circle":{"lat":31,"lon":121}}"#, 64))),
+        ("polygon", format!(r#""area":{{"polygon":[{ring}]}}"#)),
+    ];
+    let police = Actor::Authority("police".into());
+    for (kind, members) in kinds {
+        let mut book = Book::new(Policies::new());
+        // Partitions have what they are told as long as the alert stands.
+        let (told, held) = memory::held_after(|| {
+            let publish = |n: i64| {
+                let json = format!(r#"{{"id":"alert-{n}","expires":"2026-06-01T00:00:00Z",{members}}}"#);
+                let draft = Box::new(parse_alert_json(&json).unwrap().draft);
+                book.decide(EventTime(n), &police, Action::Publish(draft)).unwrap()
+            };
+            (0..40).map(publish).collect::<Vec<_>>()
+        });
+        let counted = book.bytes();
+        println!("{kind}: {held} bytes held, {counted} counted for {} alerts", told.len());
+        assert!(held <= counted, "{kind}: {held} bytes are held, {counted} are counted");
+        assert!(counted < 4 * held, "{kind}: {held} bytes are held, {counted} are counted");
     }
 }
 

@@ -184,6 +184,34 @@ fn the_map_names_only_what_is_there() {
     }
 }
 
+/// Files whose errors end the process or stop its start.
+const FATAL: &[&str] = &["src/keeper/mod.rs", "src/store/error.rs", "src/desk/stored.rs"];
+
+/// The texts of a file's errors.
+fn error_texts(code: &str) -> Vec<String> {
+    let attributes = code.split("#[error(").skip(1);
+    let texts = attributes.filter_map(|rest| rest.trim_start().strip_prefix('"'));
+    texts.map(|text| text.split("\"\n").next().unwrap().split("\")]").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn operations_say_what_to_do_at_every_fatal_message() {
+    let says = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let mut seen = 0;
+    for file in FATAL {
+        for text in error_texts(&fs::read_to_string(root().join(file)).unwrap()) {
+            // What of it is always the same: the longest piece between two values.
+            let pieces = text.split('{').map(|piece| piece.rsplit('}').next().unwrap().trim());
+            let longest =
+                pieces.max_by_key(|piece| piece.len()).unwrap().trim_matches([',', ':', ';']).trim();
+            let known = says.contains(longest.split(": restore").next().unwrap());
+            assert!(known, "docs/operations.md does not say what to do at \"{text}\" ({file})");
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "{seen} texts of errors were found");
+}
+
 #[test]
 fn every_dependency_has_its_reason() {
     let reasons = fs::read_to_string(root().join("docs/dependencies.md")).unwrap();

@@ -11,6 +11,8 @@
 mod aioquic;
 #[path = "wire/bounds.rs"]
 mod bounds;
+#[path = "wire/cold.rs"]
+mod cold;
 #[path = "wire/connections.rs"]
 mod connections;
 #[path = "wire/cursors.rs"]
@@ -21,5 +23,7 @@ mod golden;
 mod malformed;
 #[path = "wire/sessions.rs"]
 mod sessions;
+#[path = "wire/source.rs"]
+mod source;
 #[path = "wire/world.rs"]
 mod world;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quinn::{RecvStream, SendStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -32,6 +33,8 @@ pub struct IngestStream {
     reply: HelloReply,
     terms: IngestTerms,
     send: SendStream,
+    /// What of a frame that was begun is not on its way yet.
+    unsent: Bytes,
     encoding: Encoding,
     /// The number of the next batch.
     next: u64,
@@ -40,8 +43,8 @@ pub struct IngestStream {
     unapplied_pings: u64,
     window_pings: u64,
     progress: watch::Receiver<Progress>,
-    /// Reads acknowledgements; ends with the session.
-    reader: JoinHandle<Result<(), ClientError>>,
+    /// Reads acknowledgements; ends with the session, and is gone when its word was heard.
+    reader: Option<JoinHandle<Result<(), ClientError>>>,
 }
 
 impl IngestStream {
@@ -51,6 +54,7 @@ impl IngestStream {
             server: talk.server,
             reply,
             send: talk.send,
+            unsent: Bytes::new(),
             encoding: if terms.encodings.has(Encoding::Columns) { Encoding::Columns } else { Encoding::Rows },
             next: if first == 0 { terms.last_safe.saturating_add(1) } else { first },
             unapplied: VecDeque::new(),
@@ -58,7 +62,7 @@ impl IngestStream {
             window_pings: u64::from(terms.unapplied_pings_max),
             terms,
             progress,
-            reader: tokio::spawn(acknowledgements(talk.server, talk.reader, said)),
+            reader: Some(tokio::spawn(acknowledgements(talk.server, talk.reader, said))),
         }
     }
 
@@ -93,7 +97,8 @@ impl IngestStream {
         self.encoding = Encoding::Rows;
     }
 
-    /// Sends a batch and returns its number. Waits while the window is full.
+    /// Sends a batch and returns its number. Waits while the window is full. Where it is dropped half-way the batch was
+    /// taken whole or not at all, as [`next`](Self::next) says; one that was taken is sent by what is called next.
     ///
     /// # Errors
     /// Where the batch is larger than the server takes, or the session has ended.
@@ -108,25 +113,53 @@ impl IngestStream {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_to(&mut self, batch: &Batch, target: Option<Target>) -> Result<u64, ClientError> {
+        self.room(batch).await?;
+        let number = self.put(batch, target)?;
+        self.flush().await?;
+        Ok(number)
+    }
+
+    /// Waits until a batch may be put. It may be dropped.
+    pub(super) async fn room(&mut self, batch: &Batch) -> Result<(), ClientError> {
         let pings = batch.rows.len() as u64;
         if pings > u64::from(self.terms.batch_pings_max) {
             let max = self.terms.batch_pings_max;
             return Err(ClientError::TooLarge(format!("a batch of {pings} pings, at most {max} are taken")));
         }
+        // What was put and not flushed would never be applied, nor make room.
+        self.flush().await?;
         while !self.has_room(pings) {
             if self.progress.changed().await.is_err() {
                 return Err(self.why_ended(None).await);
             }
         }
+        Ok(())
+    }
+
+    /// Takes a batch, for which there is [room](Self::room), to be [flushed](Self::flush); returns its number.
+    pub(super) fn put(&mut self, batch: &Batch, target: Option<Target>) -> Result<u64, ClientError> {
+        debug_assert!(self.unsent.is_empty(), "one frame after the other");
         let number = self.next;
         let mut frame = Vec::new();
         ping_frame(self.encoding, number, batch.base, target, &batch.rows, &mut frame)
             .map_err(|why| ClientError::TooLarge(why.to_string()))?;
-        self.write(frame).await?;
+        self.unsent = frame.into();
         self.next += 1;
-        self.unapplied.push_back((number, pings as u32));
-        self.unapplied_pings += pings;
+        let pings = batch.rows.len() as u32;
+        self.unapplied.push_back((number, pings));
+        self.unapplied_pings += u64::from(pings);
         Ok(number)
+    }
+
+    /// Sends what is left of a frame. It may be dropped: what is then left stays.
+    pub(super) async fn flush(&mut self) -> Result<(), ClientError> {
+        while !self.unsent.is_empty() {
+            // As a chunk of its own: it is not copied before it is encrypted.
+            if let Err(why) = self.send.write_chunks(std::slice::from_mut(&mut self.unsent)).await {
+                return Err(self.why_ended(Some(&why)).await);
+            }
+        }
+        Ok(())
     }
 
     /// On the event clock: no ping before `at` follows (`last`: none at all, and `at` itself has
@@ -137,7 +170,9 @@ impl IngestStream {
     pub async fn watermark(&mut self, at: EventTime, last: bool) -> Result<(), ClientError> {
         let frame = frame_of(&Watermark { at_ms: at.0, last })
             .map_err(|why| ClientError::TooLarge(why.to_string()))?;
-        self.write(frame).await
+        self.flush().await?;
+        self.unsent = frame.into();
+        self.flush().await
     }
 
     /// Says that nothing follows, waits until all is applied, and returns the last word on it.
@@ -145,13 +180,12 @@ impl IngestStream {
     /// # Errors
     /// Where the server did not apply all.
     pub async fn finish(mut self) -> Result<Progress, ClientError> {
+        self.flush().await?;
         if self.send.finish().is_err() {
             return Err(self.why_ended(None).await);
         }
-        match (&mut self.reader).await {
-            Ok(Ok(())) => {}
-            Ok(Err(why)) => return Err(why),
-            Err(why) => return Err(ClientError::lost(self.server, &why)),
+        if let Some(reader) = self.reader.take() {
+            reader.await.unwrap_or_else(|why| Err(ClientError::lost(self.server, &why)))?;
         }
         let last = *self.progress.borrow();
         if last.applied + 1 == self.next {
@@ -174,21 +208,19 @@ impl IngestStream {
                 && self.unapplied.len() < self.terms.unapplied_batches_max as usize)
     }
 
-    async fn write(&mut self, frame: Vec<u8>) -> Result<(), ClientError> {
-        // As a chunk of its own: it is not copied before it is encrypted.
-        match self.send.write_chunk(frame.into()).await {
-            Ok(()) => Ok(()),
-            Err(why) => Err(self.why_ended(Some(&why)).await),
-        }
-    }
-
     /// The server's own word on why the session ended, where it comes in time.
     async fn why_ended(&mut self, write: Option<&quinn::WriteError>) -> ClientError {
-        let word = tokio::time::timeout(Duration::from_millis(FAREWELL_MS_MAX), &mut self.reader).await;
-        match (word, write) {
-            (Ok(Ok(Err(why))), _) => why,
-            (_, Some(why)) => ClientError::write(self.server, why),
-            _ => ClientError::lost(self.server, &"it ended the session"),
+        if let Some(reader) = &mut self.reader
+            && let Ok(word) = tokio::time::timeout(Duration::from_millis(FAREWELL_MS_MAX), reader).await
+        {
+            self.reader = None;
+            if let Ok(Err(why)) = word {
+                return why;
+            }
+        }
+        match write {
+            Some(why) => ClientError::write(self.server, why),
+            None => ClientError::lost(self.server, &"it ended the session"),
         }
     }
 }

@@ -43,6 +43,8 @@ impl Default for KeepPolicy {
 pub struct SourceState {
     /// What became of pings, over all sessions. What was sent twice is counted twice.
     pub counts: PingCounts,
+    /// Batches that were taken to be sent.
+    pub taken: u64,
     /// Batches that are kept, because they are not safe.
     pub kept: usize,
     /// Batches that were dropped before they were safe.
@@ -68,6 +70,7 @@ pub struct Source {
     /// The number of the next batch; 0 until the server has named it.
     next: u64,
     before: PingCounts,
+    taken: u64,
     dropped: u64,
     lost: u64,
     wait_ms: u64,
@@ -96,6 +99,7 @@ impl Source {
             sent: 0,
             next: 0,
             before: PingCounts::default(),
+            taken: 0,
             dropped: 0,
             lost: 0,
             wait_ms: 0,
@@ -111,8 +115,10 @@ impl Source {
     }
 
     /// Sends a batch, and keeps it until it is safe. Waits while the server takes no more, while it is not to be
-    /// reached, and while there is no room to keep it. To be awaited to its end: given up half-way it leaves the
-    /// session within a frame, and only a new session ([`set_server`](Self::set_server)) goes on from there.
+    /// reached, and while there is no room to keep it.
+    ///
+    /// Where it is dropped half-way the batch was taken whole or not at all, as [`SourceState::taken`] says. One that
+    /// was taken is sent by whatever is called next; one that was not may be sent again.
     ///
     /// # Errors
     /// Where the server refuses the source for good, or was never reached at all.
@@ -130,6 +136,7 @@ impl Source {
         self.kept.push_back((self.next, batch));
         self.bytes += bytes;
         self.next += 1;
+        self.taken += 1;
         self.send_kept().await
     }
 
@@ -167,7 +174,13 @@ impl Source {
     pub fn state(&self) -> SourceState {
         let mut counts = self.before;
         counts.add(&self.progress().counts);
-        SourceState { counts, kept: self.kept.len(), dropped: self.dropped, lost: self.lost }
+        SourceState {
+            counts,
+            taken: self.taken,
+            kept: self.kept.len(),
+            dropped: self.dropped,
+            lost: self.lost,
+        }
     }
 
     /// Ends it, and lets the server know. What is not safe may be lost.
@@ -225,26 +238,31 @@ impl Source {
                 self.connect().await?;
                 continue;
             };
-            let Some((_, batch)) = self.kept.get(self.sent) else { return Ok(()) };
-            match stream.send(batch).await {
+            let Some((_, batch)) = self.kept.get(self.sent) else {
+                // What an earlier call put, and was dropped before it was on its way.
+                match stream.flush().await {
+                    Ok(()) => return Ok(()),
+                    Err(why) => self.failed(why)?,
+                }
+                continue;
+            };
+            match stream.room(batch).await.and_then(|()| stream.put(batch, None)) {
+                // Without a pause between the two: dropped here it is neither sent twice nor forgotten.
                 Ok(_) => self.sent += 1,
                 Err(why) => self.failed(why)?,
             }
         }
     }
 
-    /// Waits until the server says more.
+    /// Sends all, and where that makes no progress waits until the server says more.
     async fn wait(&mut self) -> Result<(), ClientError> {
         let before = self.progress();
-        let Some((_, stream)) = &mut self.open else { return self.connect().await };
+        self.send_kept().await?;
+        let Some((_, stream)) = &self.open else { return Ok(()) };
         let mut progress = stream.progress();
-        match progress.wait_for(|now| *now != before).await {
-            Ok(_) => {}
-            Err(_) => {
-                let why = ClientError::lost(self.server, &"it ended the session");
-                self.failed(why)?;
-                return self.send_kept().await;
-            }
+        if progress.wait_for(|now| *now != before).await.is_err() {
+            let why = ClientError::lost(self.server, &"it ended the session");
+            self.failed(why)?;
         }
         self.release();
         Ok(())

@@ -34,17 +34,17 @@ impl Alerts {
         if held.versions.insert(key, Arc::clone(info)).is_some() {
             return;
         }
-        held.bytes += info.json.len();
+        held.bytes += cost(info);
         held.superseded.extend(before);
         while held.bytes > self.bytes_max
             && let Some(key) = held.superseded.pop_front()
         {
-            let gone = held.versions.remove(&key).map_or(0, |info| info.json.len());
+            let gone = held.versions.remove(&key).map_or(0, |info| cost(&info));
             held.bytes -= gone;
         }
     }
 
-    /// Bytes of JSON of all versions held.
+    /// What all versions held take.
     pub(super) fn bytes(&self) -> usize {
         self.held.read().unwrap_or_else(PoisonError::into_inner).bytes
     }
@@ -53,6 +53,11 @@ impl Alerts {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         held.versions.range((no, version)..=(no, u32::MAX)).next().map(|(_, info)| Arc::clone(info))
     }
+}
+
+/// What a version takes: its text, and itself in the table, which is at least half full.
+fn cost(info: &AlertInfo) -> usize {
+    info.json.len() + size_of::<AlertInfo>() + 2 * size_of::<((AlertNo, u32), Arc<AlertInfo>)>()
 }
 
 #[cfg(test)]
@@ -67,11 +72,11 @@ mod tests {
 
     #[test]
     fn the_first_replaced_versions_go_first_and_the_newest_stay() {
-        let alerts = Alerts { held: RwLock::default(), bytes_max: 30 };
+        let alerts = Alerts { held: RwLock::default(), bytes_max: 3 * cost(&info(0, 1)) };
         for (no, version) in [(0, 1), (1, 1), (1, 2), (0, 2), (0, 2), (2, 1)] {
             alerts.add(&info(no, version));
         }
-        // Five versions, 50 bytes: (1, 1) was replaced first, then (0, 1).
+        // Five versions, of which three fit: (1, 1) was replaced first, then (0, 1).
         let version = |no, version| alerts.get(AlertNo(no), version).map(|info| info.version);
         assert_eq!([version(0, 1), version(0, 2)], [Some(2), Some(2)]);
         assert_eq!([version(1, 1), version(1, 2), version(1, 3)], [Some(2), Some(2), None]);

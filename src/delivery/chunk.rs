@@ -74,20 +74,25 @@ impl Kept {
         Offset(self.reader.first())
     }
 
-    /// The matches of a record from `from` on; `None` where they are not kept any more.
-    pub(super) fn chunk(&self, from: Offset) -> Result<Option<Chunk>, String> {
-        let records = match self.reader.read(from.0, 1) {
-            Ok(records) => records,
-            Err(StoreError::Trimmed { .. }) => return Ok(None),
-            Err(why) => return Err(why.to_string()),
-        };
-        let Some(record) = records.into_iter().next() else { return Ok(None) };
-        let body = record.payload.slice(Header::BYTES.min(record.payload.len())..);
-        let matches = MatchColumns::read(&body).map_err(|why| why.to_string())?;
-        let mut versions: Vec<_> = matches.runs().map(|(_, head, _)| (head.alert, head.version)).collect();
-        versions.dedup();
-        let (first, next) = (Offset(record.first), Offset(record.next));
-        let chunk = Chunk { first, next, versions: versions.into(), frame: record.payload };
-        Ok(Some(if first == from { chunk } else { chunk.part(from, next) }))
+    /// Reads what is there.
+    pub(super) fn reader(&self) -> &LogReader {
+        &self.reader
     }
+}
+
+/// The matches of a record from `from` on; `None` where they are not kept any more. Waits for the disk.
+pub(super) fn on_disk(reader: &LogReader, from: Offset) -> Result<Option<Chunk>, String> {
+    let records = match reader.read(from.0, 1) {
+        Ok(records) => records,
+        Err(StoreError::Trimmed { .. }) => return Ok(None),
+        Err(why) => return Err(why.to_string()),
+    };
+    let Some(record) = records.into_iter().next() else { return Ok(None) };
+    let body = record.payload.slice(Header::BYTES.min(record.payload.len())..);
+    let matches = MatchColumns::read(&body).map_err(|why| why.to_string())?;
+    let mut versions: Vec<_> = matches.runs().map(|(_, head, _)| (head.alert, head.version)).collect();
+    versions.dedup();
+    let (first, next) = (Offset(record.first), Offset(record.next));
+    let chunk = Chunk { first, next, versions: versions.into(), frame: record.payload };
+    Ok(Some(if first == from { chunk } else { chunk.part(from, next) }))
 }

@@ -202,6 +202,15 @@ mod tests {
 
     #[test]
     fn what_was_recovered_stands_and_retention_keeps_what_is_young() {
+        retention_keeps_what_is_young_and_durable();
+    }
+
+    #[test]
+    fn retention_by_cursors_that_a_crash_would_take_is_found() {
+        planted::must_be_found(Defect::CursorsInMemoryCount, retention_keeps_what_is_young_and_durable);
+    }
+
+    fn retention_keeps_what_is_young_and_durable() {
         let at = |namespace, partner: &str, offset, at| CursorAt {
             namespace: ns(namespace),
             partner: partner.into(),

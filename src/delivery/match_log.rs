@@ -28,6 +28,7 @@ use crate::telemetry::LogView;
 use crate::wire::ColumnsBuilder;
 
 use super::chunk::{Chunk, Kept};
+use super::cold::ColdRead;
 
 thread_local! {
     /// Where a partition gathers a frame: its memory stays, for fresh pages cost more than what is written to them.
@@ -62,6 +63,16 @@ pub enum ReadError {
         /// What is wrong, with its file.
         why: String,
     },
+}
+
+/// Where matches are.
+pub enum Look {
+    /// In memory.
+    Here(Chunk),
+    /// Nowhere yet: the offset is the end.
+    End,
+    /// On the disk only.
+    OnDisk(ColdRead),
 }
 
 /// The match log of one namespace. See the module head.
@@ -330,35 +341,37 @@ impl MatchLog {
         self.lock().end()
     }
 
-    /// Matches from `from` on, some of those that there are; `None` where `from` is the end.
-    /// Where a chunk starts there it is that chunk, and nothing is copied.
-    /// What memory does not hold any more is read from the disk, by this thread.
-    pub fn read(&self, from: Offset) -> Result<Option<Chunk>, ReadError> {
+    /// Looks for matches from `from` on, some of those that there are. Where a chunk starts there it is that chunk, and
+    /// nothing is copied. Waits for no disk.
+    pub fn look(&self, from: Offset) -> Result<Look, OffsetGone> {
         let held = self.lock();
         let kept = self.kept.get();
         let end = if kept.is_some() { self.shown() } else { held.end() };
         let earliest = self.first_of(&held);
         if from < earliest || from > end {
-            return Err(OffsetGone { wanted: from, earliest, end }.into());
+            return Err(OffsetGone { wanted: from, earliest, end });
         }
         if from == end {
-            return Ok(None);
+            return Ok(Look::End);
         }
-        let chunk = match kept.filter(|_| from < held.earliest) {
-            Some(kept) => {
-                drop(held);
-                match kept.chunk(from) {
-                    Ok(Some(chunk)) => Some(chunk),
-                    // Retention went by between the look and the reading.
-                    Ok(None) => {
-                        return Err(OffsetGone { wanted: from, earliest: self.earliest(), end }.into());
-                    }
-                    Err(why) => return Err(ReadError::Unreadable { from, why }),
-                }
-            }
-            None => self.read_held(held, from),
-        };
-        Ok(chunk.map(|chunk| if chunk.next > end { chunk.part(from, end) } else { chunk }))
+        if let Some(kept) = kept.filter(|_| from < held.earliest) {
+            return Ok(Look::OnDisk(ColdRead { kept: kept.reader().clone(), from, end }));
+        }
+        Ok(match self.read_held(held, from) {
+            Some(chunk) if chunk.next > end => Look::Here(chunk.part(from, end)),
+            Some(chunk) => Look::Here(chunk),
+            None => Look::End,
+        })
+    }
+
+    /// Matches from `from` on, some of those that there are; `None` where `from` is the end. What memory does not
+    /// hold any more is read from the disk, by this thread.
+    pub fn read(&self, from: Offset) -> Result<Option<Chunk>, ReadError> {
+        Ok(match self.look(from)? {
+            Look::Here(chunk) => Some(chunk),
+            Look::End => None,
+            Look::OnDisk(cold) => Some(cold.read()?),
+        })
     }
 
     /// Reads what memory holds.

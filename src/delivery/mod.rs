@@ -2,11 +2,12 @@
 //! matches speak of.
 //!
 //! Partitions append, subscriptions read at their own pace. It never decides who is matched and
-//! never waits for a reader. Invariants: an offset names one match for good; what is no longer
+//! never waits for a reader; nor does a reader for another one's disk. Invariants: an offset names one match for good; what is no longer
 //! held is refused, never skipped in silence; a cursor never goes back.
 
 mod alerts;
 mod chunk;
+mod cold;
 mod cursors;
 mod match_log;
 mod patience;
@@ -23,8 +24,9 @@ use crate::telemetry::{Bound, Telemetry};
 
 use alerts::Alerts;
 pub use chunk::Chunk;
+pub use cold::{ColdRead, ColdReads, PartnerReads};
 pub use cursors::{CursorSink, Cursors};
-pub use match_log::{MatchLog, OffsetGone, ReadError};
+pub use match_log::{Look, MatchLog, OffsetGone, ReadError};
 pub use patience::{CutOff, LagLimits, Patience, Standing};
 pub use ticks::{Ticks, TicksHand};
 
@@ -34,6 +36,7 @@ pub struct Delivery {
     logs: Vec<MatchLog>,
     alerts: Alerts,
     cursors: Cursors,
+    cold: ColdReads,
     lag: LagLimits,
     ticks: Ticks,
     cut_off: [AtomicU64; 3],
@@ -69,6 +72,7 @@ impl Delivery {
             logs: namespaces.iter().map(|_| MatchLog::new(share)).collect(),
             alerts: Alerts::default(),
             cursors: Cursors::recovered(cursors),
+            cold: ColdReads::default(),
             lag,
             ticks,
             cut_off: Default::default(),
@@ -86,6 +90,11 @@ impl Delivery {
     /// How far partners have acknowledged.
     pub fn cursors(&self) -> &Cursors {
         &self.cursors
+    }
+
+    /// Reads of what memory does not hold.
+    pub fn cold_reads(&self) -> &ColdReads {
+        &self.cold
     }
 
     /// How far partners may lag.
@@ -125,6 +134,10 @@ impl Delivery {
         telemetry
             .bounds
             .watch(Bound::Cursors, move || cursors.upgrade().map_or(0, |all| all.cursors.len() as u64));
+        let cold = Arc::downgrade(self);
+        telemetry
+            .bounds
+            .watch(Bound::ColdReads, move || cold.upgrade().map_or(0, |all| all.cold.under_way() as u64));
         let versions = Arc::downgrade(self);
         telemetry.bounds.watch(Bound::AlertVersionBytes, move || {
             versions.upgrade().map_or(0, |all| all.alerts.bytes() as u64)

@@ -17,10 +17,10 @@ use crate::geo::PreparedArea;
 use crate::limits::{ALERT_ID_BYTES_MAX, ALERT_JSON_BYTES_MAX, ALERTS_BYTES_MAX, ALERTS_MAX, PARTS_MAX};
 use crate::runtime::{AlertInfo, Told};
 
-use super::Policies;
 use super::journal::{Decided, NamedPolicy};
 use super::rejection::{Reason, Rejection};
 use super::terms::{Growth, Terms};
+use super::{Policies, weight};
 
 /// Who acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +41,16 @@ impl Actor {
 }
 
 /// All alerts ever published. See the module head.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Book {
     policies: Policies,
     /// By number.
     alerts: Vec<Held>,
     by_id: BTreeMap<AlertId, AlertNo>,
-    /// Bytes of JSON of all alerts' newest versions.
+    /// What all alerts take of memory, as `weight` says.
     bytes: usize,
+    /// The most that they may take.
+    bytes_max: usize,
     /// The latest time given so far.
     newest: Option<EventTime>,
 }
@@ -59,6 +61,9 @@ pub(super) struct Held {
     pub(super) terms: Terms,
     pub(super) growth: Growth,
     pub(super) info: Arc<AlertInfo>,
+    /// What it takes of memory without its parts, and what its part 0 does, which goes with its end.
+    bytes: usize,
+    part_bytes: usize,
     pub(super) owner: Arc<str>,
     pub(super) published: EventTime,
     /// The confirmed sightings: parts 1 and on.
@@ -94,10 +99,29 @@ impl Held {
     }
 }
 
+impl Default for Book {
+    fn default() -> Self {
+        Self::new(Policies::new())
+    }
+}
+
 impl Book {
     /// An empty book that knows these named policies.
     pub fn new(policies: Policies) -> Self {
-        Self { policies, ..Self::default() }
+        Self {
+            policies,
+            alerts: Vec::new(),
+            by_id: BTreeMap::new(),
+            bytes: 0,
+            bytes_max: ALERTS_BYTES_MAX,
+            newest: None,
+        }
+    }
+
+    /// One whose alerts may take so much of memory.
+    #[cfg(test)]
+    pub(super) fn with_bytes_max(bytes_max: usize) -> Self {
+        Self { bytes_max, ..Self::default() }
     }
 
     /// The latest time that was given to an accepted action; `BEFORE_ALL` before the first.
@@ -140,6 +164,14 @@ impl Book {
 
     /// Decides an action again as it was decided once, with what its policy's name stood for then.
     pub(super) fn decide_again(&mut self, decided: Decided) -> Result<Told, Rejection> {
+        // What was taken once is held, whatever is counted now.
+        let bytes_max = std::mem::replace(&mut self.bytes_max, usize::MAX);
+        let told = self.decide_as_then(decided);
+        self.bytes_max = bytes_max;
+        told
+    }
+
+    fn decide_as_then(&mut self, decided: Decided) -> Result<Told, Rejection> {
         let Decided { at, actor, action, policy, .. } = decided;
         let Some(NamedPolicy { name, stages }) = policy else { return self.decide(at, &actor, action) };
         let configured = self.policies.insert(name.clone(), stages);
@@ -181,15 +213,18 @@ impl Book {
         let terms = Terms::resolve(draft, at)?;
         let part = terms.part(&self.policies)?;
         let no = AlertNo(u32::try_from(self.alerts.len()).map_err(|_| Reason::Full)?);
-        let info = self.info(no, 1, &terms, 0)?;
+        let info = info(no, 1, &terms)?;
+        let (bytes, part_bytes) = (weight::of_alert(&terms, &info.json), weight::of_part(&part));
+        self.make_room(bytes + part_bytes, 0)?;
 
         let (uncertainty, expires) = (terms.uncertainty, terms.expires);
         self.by_id.insert(terms.id.clone(), no);
-        self.bytes += info.json.len();
         self.alerts.push(Held {
             growth: Growth::of(&part),
             terms,
             info: Arc::clone(&info),
+            bytes,
+            part_bytes,
             owner: Arc::clone(actor.name()),
             published: at,
             sightings: Vec::new(),
@@ -208,14 +243,18 @@ impl Book {
         let replaces = draft.area.is_some() || draft.policy.is_some() || draft.lost_at.is_some();
         let terms = Terms::resolve(held.terms.overlaid(draft), at)?;
         let part = if replaces { Some(terms.part(&self.policies)?) } else { None };
-        let (version, bytes) = (held.info.version.saturating_add(1), held.info.json.len());
-        let info = self.info(no, version, &terms, bytes)?;
+        let version = held.info.version.saturating_add(1);
+        let info = info(no, version, &terms)?;
+        let before = (held.bytes, held.part_bytes);
+        let bytes = weight::of_alert(&terms, &info.json);
+        let part_bytes = part.as_ref().map_or(before.1, weight::of_part);
+        self.make_room(bytes + part_bytes, before.0 + before.1)?;
 
-        self.bytes = self.bytes - bytes + info.json.len();
         let (uncertainty, expires) = (terms.uncertainty, terms.expires);
         let held = &mut self.alerts[no.0 as usize];
         held.terms = terms;
         held.info = Arc::clone(&info);
+        (held.bytes, held.part_bytes) = (bytes, part_bytes);
         if let Some(part) = &part {
             held.growth = Growth::of(part);
         }
@@ -242,6 +281,8 @@ impl Book {
             stages: stages.clone(),
             as_drawn: false,
         };
+        // Never refused for its bytes, which its number bounds: the child was seen.
+        self.bytes += weight::of_sighting(&part);
         self.alerts[no.0 as usize].sightings.push(Sighting { position, seen_at, stages });
         Ok(told(at, no, DirectiveKind::Sighting { part }, None))
     }
@@ -254,7 +295,9 @@ impl Book {
         reason: CancelReason,
     ) -> Result<Told, Reason> {
         let (no, _) = self.standing(actor, id)?;
-        self.alerts[no.0 as usize].cancelled = Some(Cancelled { at, reason });
+        let held = &mut self.alerts[no.0 as usize];
+        held.cancelled = Some(Cancelled { at, reason });
+        self.bytes -= std::mem::take(&mut held.part_bytes);
         Ok(told(at, no, DirectiveKind::Cancel, None))
     }
 
@@ -275,8 +318,8 @@ impl Book {
         Some((no, self.alerts.get(no.0 as usize)?))
     }
 
-    /// Bytes of JSON of all alerts' newest versions.
-    pub(super) fn bytes(&self) -> usize {
+    /// What all alerts take of memory, by the desk's account.
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
@@ -285,23 +328,14 @@ impl Book {
         &self.alerts
     }
 
-    /// The version as subscribers get it; `replaced` bytes of the alert's JSON go away for it.
-    fn info(
-        &self,
-        no: AlertNo,
-        version: u32,
-        terms: &Terms,
-        replaced: usize,
-    ) -> Result<Arc<AlertInfo>, Reason> {
-        let json = alert_to_json(&terms.to_draft()).to_string();
-        if json.len() > ALERT_JSON_BYTES_MAX {
-            return Err(Reason::Large(json.len()));
-        }
-        if self.bytes - replaced + json.len() > ALERTS_BYTES_MAX {
+    /// Enters `bytes` for what takes the place of `replaced`, where all alerts together may take so many.
+    fn make_room(&mut self, bytes: usize, replaced: usize) -> Result<(), Reason> {
+        let all = self.bytes - replaced + bytes;
+        if all > self.bytes_max {
             return Err(Reason::FullBytes);
         }
-        let (id, status) = (terms.id.clone(), terms.status);
-        Ok(Arc::new(AlertInfo { no, id, version, status, json: json.into() }))
+        self.bytes = all;
+        Ok(())
     }
 }
 
@@ -326,6 +360,16 @@ impl Held {
         }
         Ok((position, seen_at))
     }
+}
+
+/// The version as subscribers get it.
+fn info(no: AlertNo, version: u32, terms: &Terms) -> Result<Arc<AlertInfo>, Reason> {
+    let json = alert_to_json(&terms.to_draft()).to_string();
+    if json.len() > ALERT_JSON_BYTES_MAX {
+        return Err(Reason::Large(json.len()));
+    }
+    let (id, status) = (terms.id.clone(), terms.status);
+    Ok(Arc::new(AlertInfo { no, id, version, status, json: json.into() }))
 }
 
 fn told(

@@ -261,7 +261,7 @@ impl Committer {
             cursors.into_iter().map(|held| ((held.namespace.clone(), Arc::clone(&held.partner)), held));
         let (cursors, unwritten) = (cursors.collect(), Cursors::new());
         let work = Work { file, cursors, unwritten, state, runtime, journal: Arc::clone(&journal) };
-        let thread = std::thread::Builder::new().name("journal".into()).spawn(move || {
+        let work = planted::carried(move || {
             let journal = Arc::clone(&work.journal);
             // A panic leaves nobody waiting either.
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run()));
@@ -272,7 +272,8 @@ impl Committer {
                 journal.advance(|progress| progress.failed = Some(why.clone()));
                 on_failure(&why);
             }
-        })?;
+        });
+        let thread = std::thread::Builder::new().name("journal".into()).spawn(work)?;
         Ok(Self { journal, thread: Some(thread) })
     }
 }

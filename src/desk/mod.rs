@@ -19,6 +19,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod views;
+mod weight;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

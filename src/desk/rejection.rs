@@ -2,7 +2,7 @@
 
 use crate::domain::{AlertId, EventTime, PolicyError, PositionError, Status};
 use crate::geo::AreaError;
-use crate::limits::{ALERT_ID_BYTES_MAX, ALERT_JSON_BYTES_MAX, ALERTS_MAX, PARTS_MAX};
+use crate::limits::{ALERT_ID_BYTES_MAX, ALERT_JSON_BYTES_MAX, ALERTS_BYTES_MAX, ALERTS_MAX, PARTS_MAX};
 
 /// An action that changed nothing, and why.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -76,7 +76,7 @@ pub enum Reason {
     #[error("the desk holds {ALERTS_MAX} alerts already and takes no more")]
     Full,
     /// Too many bytes of alerts.
-    #[error("the desk's memory for alerts is full: it takes no more content")]
+    #[error("the desk's memory for alerts is full ({} MiB): an alert with less content, or an area with fewer corners, may still fit", ALERTS_BYTES_MAX >> 20)]
     FullBytes,
     /// No such alert.
     #[error("it does not exist: publish it first, or correct the id")]

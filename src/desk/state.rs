@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::domain::{Action, AlertDraft, EventTime, PartSpec, Position, Shape, Uncertainty};
+use crate::domain::{Action, AlertDraft, EventTime, PartSpec, Uncertainty};
 use crate::geo::PreparedArea;
 use crate::limits::{ACTIONS_WAITING_BYTES_MAX, ACTIONS_WAITING_MAX, LIST_MAX, REJECTIONS_KEPT};
 use crate::runtime::{ActionSource, Told};
@@ -14,7 +14,7 @@ use super::decide::{DeskCore, Pending};
 use super::rejection::{Reason, Rejection};
 use super::reports::{Report, ReportNo};
 use super::views::{AlertList, AlertSummary, LateRejection, Receipt};
-use super::{DeskError, lock};
+use super::{DeskError, lock, weight};
 
 pub(super) struct State(Mutex<Inner>);
 
@@ -185,13 +185,5 @@ fn rough_bytes(action: &Action) -> usize {
     let (Action::Publish(draft) | Action::Update(draft)) = action else {
         return size_of::<Action>();
     };
-    let shapes = draft.area.iter().flatten().flat_map(|area| &area.shapes);
-    let positions: usize = shapes
-        .map(|shape| match shape {
-            Shape::Circle { .. } => 1,
-            Shape::Polygon { rings } => rings.iter().map(Vec::len).sum(),
-        })
-        .sum();
-    let content = serde_json::to_string(&draft.content).map_or(0, |json| json.len());
-    size_of::<AlertDraft>() + positions * size_of::<Position>() + content
+    size_of::<Action>() + weight::of_draft(draft)
 }

@@ -66,12 +66,14 @@ impl StoredJournal {
         disk.make_folder(folder)?;
         let names = disk.list(folder)?;
         let generation = names.iter().filter_map(|name| name.parse::<u64>().ok()).max();
-        for name in &names {
-            let old = name.parse::<u64>().map_or(name.ends_with(UNFINISHED), |of| Some(of) < generation);
-            if old {
-                remove(&*disk, folder, name)?;
-            }
+        let old = |name: &&String| {
+            name.parse::<u64>().map_or(name.ends_with(UNFINISHED), |of| Some(of) < generation)
+        };
+        if names.iter().any(|name| old(&name)) && !planted::on(Defect::RenameNotAdopted) {
+            // The newest may have its name only until the power goes.
+            disk.sync_folder(folder)?;
         }
+        names.iter().filter(old).try_for_each(|name| remove(&*disk, folder, name))?;
         let generation = generation.unwrap_or(0);
         let (log, report) = open_log(&disk, &format!("{folder}/{generation}"), options, generation)?;
         disk.sync_folder(folder)?;
@@ -169,9 +171,9 @@ impl StoredJournal {
             remove(&*self.disk, &self.folder, &old)?;
         }
         self.disk.rename(&path, &path_of(&generation.to_string()))?;
-        if !planted::on(Defect::RenameNotSynced) {
-            self.disk.sync_folder(&self.folder)?;
-        }
+        // The old one goes only after this name lasts. Opening makes it last, too, so a power cut cannot show
+        // that this is missing.
+        self.disk.sync_folder(&self.folder)?;
         let (log, _) = open_log(&self.disk, &path_of(&generation.to_string()), self.options, generation)?;
         (self.log, self.generation) = (log, generation);
         self.opened()?;

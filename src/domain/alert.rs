@@ -101,6 +101,35 @@ pub struct AlertDraft {
     pub content: AlertContent,
 }
 
+#[cfg(test)]
+impl AlertDraft {
+    /// One that gives nothing.
+    pub(crate) fn bare(id: &str) -> Self {
+        Self {
+            id: id.into(),
+            status: None,
+            sent: None,
+            lost_at: None,
+            expires: None,
+            area: None,
+            policy: None,
+            uncertainty: None,
+            content: AlertContent::new(),
+        }
+    }
+
+    /// One to be published on any day: 5 km around a place, as drawn.
+    pub(crate) fn lasting(id: &str, lat: f64, lon: f64) -> Self {
+        let centre = super::Position::from_degrees(lat, lon).unwrap();
+        Self {
+            expires: Some(EventTime::from_rfc3339("9000-01-01T00:00:00Z").unwrap()),
+            area: Some(Ok(Area { shapes: vec![super::Shape::Circle { centre, radius_km: Some(5.0) }] })),
+            policy: Some(Policy::Fixed),
+            ..Self::bare(id)
+        }
+    }
+}
+
 /// What an authority asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {

@@ -112,7 +112,7 @@ impl Partition {
                     parts: vec![Part::at(part.clone(), self.clock)],
                     active: self.clock < *expires,
                 };
-                self.standing.alerts.insert(no, alert);
+                self.standing.publish(no, alert);
                 let buckets = self.lay_all(no);
                 self.scan_later(no, PartSet::ALL, stamp(Cause::Publish), buckets);
             }

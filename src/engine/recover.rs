@@ -79,7 +79,7 @@ impl Partition {
 
     /// Notes that a device was notified of an alert, whether that stands already, later or not any more. A
     /// device that is not there gets a row among the departed, as one that was forgotten has, which is
-    /// kept as long as the alert stands: it must stand before pings are taken again.
+    /// kept until the alert has been published and is cancelled: pings may come before it.
     pub fn note_notified(&mut self, device: DeviceId, alert: AlertNo) {
         self.note_all_notified(&[device], alert);
     }

@@ -5,7 +5,7 @@
 //! beyond the bytes that are there, and an error leaves nothing that is used.
 //!
 //! Where a snapshot was made by another number of partitions, each of the new ones reads the blocks
-//! of all the old ones and takes its share ([`Restorer::share`]), row by row.
+//! of all the old ones, which stand at one time, and takes its share ([`Restorer::share`]), row by row.
 
 use super::blocks::{
     Bytes, OddRows, Result, SnapshotError,
@@ -26,7 +26,6 @@ use super::standing::Standing;
 use crate::domain::{DeviceId, EventTime, Position, partition_of};
 use crate::geo::INDEX_RESOLUTION;
 use crate::limits::ACCURACY_M_MAX;
-use crate::planted::{self, Defect};
 
 /// Rows between asking for a line of the index and writing into it.
 const AHEAD: usize = 32;
@@ -106,7 +105,7 @@ impl Restorer {
     }
 
     /// Only the devices of one of `of` partitions are taken (see `domain::partition_of`). It may be
-    /// given the blocks of several partitions, those of one after those of another.
+    /// given the blocks of several partitions, those of one after those of another, all of one time.
     pub fn share(self, partition: u32, of: u32) -> Self {
         Self { share: Some((partition, of.max(1))), ..self }
     }
@@ -178,15 +177,11 @@ impl Restorer {
         if rows_expected > self.rows_max {
             return Err(Impossible("more rows than there are bytes"));
         }
-        // Of partitions whose clocks differ some have applied stages that others have not.
-        let first = self.parts == 0;
-        self.stage_pending |= flags & STAGE_PENDING != 0 || !first && clock != self.clock;
-        let later = planted::on(Defect::LatestClockDealt);
-        self.clock = match first {
-            true => clock,
-            false if later => self.clock.max(clock),
-            false => self.clock.min(clock),
-        };
+        let (first, pending) = (self.parts == 0, flags & STAGE_PENDING != 0);
+        if !first && (clock != self.clock || pending != self.stage_pending) {
+            return Err(Impossible("the time of partitions that become others: it is not the same"));
+        }
+        (self.clock, self.stage_pending) = (clock, pending);
         if first {
             let of = self.share.map_or(1, |(_, of)| u64::from(of));
             let rows = if of > 1 { self.rows_max / of } else { rows_expected };

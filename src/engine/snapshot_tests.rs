@@ -372,7 +372,8 @@ fn each_planted_defect_is_found() {
         let found = (1..=400).find(wrong);
         PLANTED.set(None);
         println!("{defect:?}: seed {found:?}");
-        assert!(found.is_some(), "{defect:?} is not found");
+        let seed = found.unwrap_or_else(|| panic!("{defect:?} is not found"));
+        assert_eq!(run(seed, &mut Seen::default()), Ok(()), "seed {seed} fails without a defect");
     }
 }
 

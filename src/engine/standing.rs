@@ -84,6 +84,8 @@ impl Alert {
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     pub(super) alerts: BTreeMap<AlertNo, Alert>,
+    /// The alert that was published last: alerts are numbered in their order.
+    newest: Option<AlertNo>,
     next_stage_at: Option<EventTime>,
     next_expiry: Option<EventTime>,
 }
@@ -99,6 +101,19 @@ impl Standing {
     #[inline]
     pub(super) fn next_expiry(&self) -> Option<EventTime> {
         self.next_expiry
+    }
+
+    /// An alert is published.
+    pub(super) fn publish(&mut self, no: AlertNo, alert: Alert) {
+        self.alerts.insert(no, alert);
+        self.newest = self.newest.max(Some(no));
+    }
+
+    /// Whether devices may hear of an alert yet: it is not cancelled. One that is not published here yet may be one whose
+    /// matches a log holds and whose order a recovery has yet to come to.
+    pub(super) fn may_tell(&self, no: AlertNo) -> bool {
+        let to_come = Some(no) > self.newest && !planted::on(Defect::ForgetsWhoIsNoted);
+        to_come || self.alerts.contains_key(&no)
     }
 
     /// Finds out anew what is due next; call it after every change of an alert.

@@ -105,7 +105,7 @@ impl Partition {
 
     /// Whether a device with this set was notified of an alert that is not cancelled.
     fn may_hear(&self, set: SetId) -> bool {
-        self.devices.sets.alerts(set).iter().any(|alert| self.standing.alerts.contains_key(alert))
+        self.devices.sets.alerts(set).iter().any(|alert| self.standing.may_tell(*alert))
     }
 
     fn forget(&mut self, ix: BucketIx, no: RowNo) {

@@ -19,17 +19,7 @@ fn at(lat: f64, lon: f64) -> Position {
 }
 
 fn bare(id: &str) -> AlertDraft {
-    AlertDraft {
-        id: id.into(),
-        status: None,
-        sent: None,
-        lost_at: None,
-        expires: None,
-        area: None,
-        policy: None,
-        uncertainty: None,
-        content: AlertContent::new(),
-    }
+    AlertDraft::bare(id)
 }
 
 /// The draft of an alert with the given members beside its id; no warnings.

@@ -86,6 +86,16 @@ impl PreparedArea {
         Self { shapes: vec![circle] }
     }
 
+    /// About how much memory it takes.
+    pub fn bytes(&self) -> usize {
+        let shape = |shape: &PreparedShape| match shape {
+            PreparedShape::Circle { .. } => 0,
+            PreparedShape::Polygon(polygon) => polygon.bytes(),
+        };
+        let shapes = self.shapes.capacity() * size_of::<PreparedShape>();
+        size_of::<Self>() + shapes + self.shapes.iter().map(shape).sum::<usize>()
+    }
+
     /// Checks what the policy `fixed` requires: each circle has `0 < radius_km <= 5000`.
     ///
     /// # Errors

@@ -130,6 +130,11 @@ pub(super) enum Compared {
 }
 
 impl Curves {
+    /// The memory that it takes beside itself.
+    pub(super) fn bytes(&self) -> usize {
+        self.curves.capacity() * size_of::<Curve>()
+    }
+
     pub(super) fn new<'a>(edges: impl Iterator<Item = &'a GridEdge>) -> Self {
         let curves: Vec<Curve> = edges.map(Curve::new).collect();
         let mut middle = [0.0; 3];

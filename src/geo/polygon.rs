@@ -48,6 +48,11 @@ impl Polygon {
         Ok(Self { edges, curves, lat, lon })
     }
 
+    /// The memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.edges.capacity() * size_of::<GridEdge>() + self.curves.bytes()
+    }
+
     fn side(&self, position: Position) -> Side {
         let (lon, lat) = (i64::from(position.lon_e7()), i64::from(position.lat_e7()));
         if lat < self.lat.0 || lat > self.lat.1 || (lon - self.lon.0).rem_euclid(TURN) > self.lon.1 {

@@ -3,7 +3,9 @@
 //! again nothing that was confirmed or found is lost. No order of threads changes that.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -13,9 +15,10 @@ use crate::access::{Grant, Role};
 use crate::delivery::Delivery;
 use crate::desk::{Desk, DeskError, JournalError, Policies, StoredJournal};
 use crate::domain::{
-    Action, AlertDraft, Area, CancelReason, Cause, DeviceId, EventTime, MaxAge, Namespace, Offset, Ping,
-    PingRow, Policy, Position, Shape,
+    Action, AlertDraft, CancelReason, Cause, CursorAt, DeviceId, EventTime, MaxAge, Namespace, Offset, Ping,
+    PingRow, Position,
 };
+use crate::planted::{Defect, must_be_found};
 use crate::runtime::{
     Applied, ClockMode, IngestSession, NamespaceConfig, NamespaceIx, Runtime, RuntimeConfig,
 };
@@ -96,18 +99,7 @@ impl Server {
 }
 
 fn draft(id: &str, lat: f64) -> Box<AlertDraft> {
-    let centre = Position::from_degrees(lat, 121.0).unwrap();
-    Box::new(AlertDraft {
-        id: id.into(),
-        status: None,
-        sent: None,
-        lost_at: None,
-        expires: Some(EventTime::from_rfc3339("9000-01-01T00:00:00Z").unwrap()),
-        area: Some(Ok(Area { shapes: vec![Shape::Circle { centre, radius_km: Some(5.0) }] })),
-        policy: Some(Policy::Fixed),
-        uncertainty: None,
-        content: serde_json::Map::new(),
-    })
+    Box::new(AlertDraft::lasting(id, lat, 121.0))
 }
 
 /// A source whose devices are new ones at the one place, sixteen in a batch.
@@ -145,10 +137,36 @@ impl Source {
 
 #[test]
 fn pings_wait_first_then_new_alerts_are_refused_and_nothing_found_is_lost() {
+    on_a_disk_that_fills();
+}
+
+#[test]
+fn a_full_disk_that_takes_new_alerts_or_cursors_is_found() {
+    must_be_found(Defect::FullDiskTakesAlerts, on_a_disk_that_fills);
+    must_be_found(Defect::CursorsFillDisk, on_a_disk_that_fills);
+}
+
+fn on_a_disk_that_fills() {
     let disk = FaultyDisk::new(7);
     let mut server = start(&disk);
+    let told = catch_unwind(AssertUnwindSafe(|| the_disk_fills(&disk, &mut server)));
+    // No thread is left that waits for room, whatever was found.
+    disk.set_faults(Faults::default());
+    drop(server.desk);
+    server.runtime.stop();
+    server.writer.stop();
+    told.unwrap_or_else(|panic| resume_unwind(panic));
+}
+
+fn the_disk_fills(disk: &FaultyDisk, server: &mut Server) {
     let mut source = Source::of(&server.runtime);
     let now = server.runtime.now();
+    let journal = server.desk.journal().unwrap();
+    let (durable, cursors) = channel();
+    journal.on_cursor(Box::new(move |cursor| {
+        // Where a check failed nobody listens.
+        let _ = durable.send(cursor.offset);
+    }));
     assert_eq!(server.act(Action::Publish(draft("here", 31.0))), Ok(1));
     assert_eq!(server.act(Action::Publish(draft("away", -31.0))), Ok(1));
     source.send(now);
@@ -185,14 +203,19 @@ fn pings_wait_first_then_new_alerts_are_refused_and_nothing_found_is_lost() {
     assert_eq!(refused, DeskError::Journal(JournalError::Full));
     assert!(refused.to_string().contains("free some space"), "{refused}");
     assert_eq!((taken > 0, server.refused("alerts")), (true, 1));
-    // What stands is carried on and ended.
-    let update = AlertDraft { expires: None, area: None, policy: None, ..*draft("away", 0.0) };
+    // Cursors wait: what room is left is for alerts that stand, which are carried on and ended. One is
+    // with the committer before it gets the update.
+    let namespace = Namespace::new("north").unwrap();
+    journal.cursor(&CursorAt { namespace, partner: "p".into(), offset: Offset(5), at: now });
+    let update = AlertDraft::bare("away");
     assert_eq!(server.act(Action::Update(Box::new(update))), Ok(2));
     let cancel = Action::Cancel { id: "new-0".into(), reason: CancelReason::Found };
     assert_eq!(server.act(cancel), Ok(1));
+    assert!(cursors.try_recv().is_err(), "a cursor takes of what room is left");
 
     // Somebody makes room.
     disk.set_faults(Faults::default());
+    until("the cursor is durable", || cursors.try_recv() == Ok(Offset(5)));
     source.applied(source.sent / BATCH - 1);
     until("new alerts are taken again", || server.act(Action::Publish(draft("again", -31.0))).is_ok());
     server.runtime.barrier();
@@ -210,7 +233,4 @@ fn pings_wait_first_then_new_alerts_are_refused_and_nothing_found_is_lost() {
     assert_eq!(stories.len() as u64, source.sent);
     assert!(stories.values().all(|story| *story == [Cause::Enter, Cause::Cancel]));
     assert!(server.fatal.try_recv().is_err(), "a full disk ends nothing");
-    drop(server.desk);
-    server.runtime.stop();
-    server.writer.stop();
 }

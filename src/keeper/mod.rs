@@ -9,10 +9,10 @@
 
 #[cfg(test)]
 mod full_disk;
-mod pings;
-mod recover;
-mod snapshots;
-mod sources;
+pub(crate) mod pings;
+pub(crate) mod recover;
+pub(crate) mod snapshots;
+pub(crate) mod sources;
 #[cfg(test)]
 mod upgrade;
 mod writer;
@@ -27,15 +27,14 @@ use crate::delivery::{Delivery, LagLimits, Ticks};
 use crate::desk::{Desk, Policies, StoredError, StoredJournal};
 use crate::domain::{EventTime, Offset};
 use crate::engine::SnapshotError;
-use crate::limits::LOG_SEGMENT_BYTES;
-use crate::runtime::{
-    Keeping, MatchSink, NamespaceIx, Runtime, RuntimeConfig, Sources, give_memory,
-};
+use crate::limits::{LOG_SEGMENT_BYTES, SNAPSHOTS_KEPT};
+use crate::runtime::{Keeping, MatchSink, NamespaceIx, Runtime, RuntimeConfig, Sources, give_memory};
 use crate::store::{Disk, LogOptions, OpenReport, RealDisk, SegmentedLog, SnapshotFolder, StoreError};
 use crate::telemetry::{Log, Telemetry};
 use crate::wire::SafeBasis;
 
 use pings::{PingLogs, Shelf};
+use recover::How;
 use snapshots::Snapshots;
 use sources::SourcesLog;
 use writer::Writer;
@@ -205,17 +204,26 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
     let folder = SnapshotFolder::open(Arc::clone(&disk), "snapshots")?;
     let sink = Arc::clone(&delivery) as Arc<dyn MatchSink>;
     let writer = writer.start()?;
-    let mut shelf = Shelf::new(Arc::clone(&disk));
-    let mut back = recover::recover(&folder, &config, &recovered.orders, &ends, &mut shelf, &sink)?;
+    let log_options = || LogOptions { id: random(), ..LogOptions::default() };
+    let mut shelf = Shelf::new(Arc::clone(&disk), log_options);
+    let how = How::live();
+    let orders = &recovered.orders;
+    let mut back = recover::recover(&folder, &config, orders, &ends, &mut shelf, &sink, &how)?;
     let sources = Arc::new(Sources::default());
     let mut safe = Vec::new();
     let mut pings = None;
     if durable_pings {
+        let (mut kept, _) = folder.list()?;
+        kept.truncate(SNAPSHOTS_KEPT);
+        pings::remove_others(&*disk, &snapshots::ping_logs_needed(&kept, None))?;
         let logs = shelf.take(config.partitions)?;
-        let (log, marks, report) = SourcesLog::open(disk, &sources, &config.namespaces)?;
+        let opened =
+            SourcesLog::open(Arc::clone(&disk), log_options(), sources::EVERY, &sources, &config.namespaces);
+        let (log, marks, report) = opened?;
         safe = marks;
         torn += told_torn(&report);
-        let (threads, ends) = PingLogs::start(logs, &config.namespaces, log, &telemetry, &fatal)?;
+        let (works, ends, handle) = pings::prepare(logs, &config.namespaces, log, &telemetry);
+        let threads = PingLogs::start(works, handle, &fatal)?;
         for (nth, (driver, end)) in back.drivers.iter_mut().zip(ends).enumerate() {
             driver.keep(end, back.logged_orders.get(nth).copied().unwrap_or(u64::MAX));
         }
@@ -239,7 +247,7 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
     let basis = if durable_pings { SafeBasis::Log } else { SafeBasis::Snapshot };
     let keeping = Keeping { basis, sources };
     let figures = Arc::clone(&telemetry);
-    let runtime = Runtime::start_with(config, sink, figures, back.clock, back.drivers, told, keeping)?;
+    let runtime = Runtime::start_with(config, sink, figures, how.clock, back.drivers, told, keeping)?;
     let failed = fatal.clone();
     let on_failure = Box::new(move |why: &crate::desk::JournalError| {
         // Nobody is left to tell where the process ends already.
@@ -257,6 +265,7 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
         delivery.cursors().write_to(Box::new(move |cursor| journal.cursor(cursor)));
     }
     let shared = snapshots::Shared {
+        disk,
         folder,
         runtime: runtime.clone(),
         delivery: Arc::clone(&delivery),

@@ -7,18 +7,18 @@
 //!
 //! The first partition's thread also has the sources' log written (`sources`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, TryRecvError, unbounded};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::random;
 use super::sources::SourcesLog;
 use crate::limits::RECOVERY_READ_BYTES;
+use crate::planted::{self, Defect};
 use crate::runtime::NamespaceConfig;
 use crate::runtime::ping_log::{self, Again, Entry, Kept, PingLogEnd};
 use crate::store::{Disk, LogOptions, LogReader, OpenReport, SegmentedLog, StoreError};
@@ -29,28 +29,32 @@ const SLEEP: Duration = Duration::from_millis(250);
 /// How often a full disk is tried again.
 const FULL_SLEEP: Duration = Duration::from_millis(100);
 const PINGS: Log = Log::Pings;
+/// Where they are, by number of partitions and partition.
+const FOLDER: &str = "pings";
 
 /// Opens ping logs, each once.
-pub(super) struct Shelf {
+pub(crate) struct Shelf {
     disk: Arc<dyn Disk>,
+    options: Box<dyn FnMut() -> LogOptions>,
     /// By the number of partitions, one a partition.
     logs: BTreeMap<u32, Vec<SegmentedLog>>,
-    pub(super) reports: Vec<OpenReport>,
+    pub(crate) reports: Vec<OpenReport>,
 }
 
 impl Shelf {
-    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, logs: BTreeMap::new(), reports: Vec::new() }
+    /// `options` are asked for each log.
+    pub(crate) fn new(disk: Arc<dyn Disk>, options: impl FnMut() -> LogOptions + 'static) -> Self {
+        Self { disk, options: Box::new(options), logs: BTreeMap::new(), reports: Vec::new() }
     }
 
     /// The logs for so many partitions. What stands below the entries of `from`, one a partition, nobody is going to
     /// read, and a log that is opened here first does not check it now: a snapshot has it.
-    pub(super) fn of(&mut self, partitions: u32, from: &[u64]) -> Result<&[SegmentedLog], StoreError> {
+    pub(crate) fn of(&mut self, partitions: u32, from: &[u64]) -> Result<&[SegmentedLog], StoreError> {
         if !self.logs.contains_key(&partitions) {
             let logs = (0..partitions).map(|nth| {
                 let verify_from = from.get(nth as usize).copied().unwrap_or(0);
-                let options = LogOptions { id: random(), verify_from, ..LogOptions::default() };
-                let folder = format!("pings/{partitions}/{nth}");
+                let options = LogOptions { verify_from, ..(self.options)() };
+                let folder = format!("{FOLDER}/{partitions}/{nth}");
                 let (log, report) = SegmentedLog::open(Arc::clone(&self.disk), &folder, options)?;
                 self.reports.push(report);
                 Ok(log)
@@ -62,10 +66,41 @@ impl Shelf {
     }
 
     /// Takes them out, to be written.
-    pub(super) fn take(&mut self, partitions: u32) -> Result<Vec<SegmentedLog>, StoreError> {
+    pub(crate) fn take(&mut self, partitions: u32) -> Result<Vec<SegmentedLog>, StoreError> {
         self.of(partitions, &[])?;
         Ok(self.logs.remove(&partitions).unwrap_or_default())
     }
+}
+
+/// Removes the ping logs of all other numbers of partitions than these; the sources' log too, where there are none. What
+/// was cut off in the middle is done by the next call, which must come before such a log is opened.
+pub(crate) fn remove_others(disk: &dyn Disk, needed: &BTreeSet<u32>) -> Result<(), StoreError> {
+    for name in disk.list(FOLDER)? {
+        let folder = format!("{FOLDER}/{name}");
+        match name.parse() {
+            Ok(partitions) if needed.contains(&partitions) => {}
+            Ok(_) => {
+                for partition in disk.list(&folder)? {
+                    remove_log(disk, &folder, &partition)?;
+                }
+                disk.remove_folder(&folder)?;
+                disk.sync_folder(FOLDER)?;
+            }
+            Err(_) if needed.is_empty() => remove_log(disk, FOLDER, &name)?,
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Another one may take its place at once, so it is gone for good.
+fn remove_log(disk: &dyn Disk, above: &str, name: &str) -> Result<(), StoreError> {
+    let folder = format!("{above}/{name}");
+    for file in disk.list(&folder)? {
+        disk.remove(&format!("{folder}/{file}"))?;
+    }
+    disk.remove_folder(&folder)?;
+    disk.sync_folder(above)
 }
 
 /// Reads a log from one of its entries on.
@@ -96,30 +131,30 @@ struct Shared {
 
 /// The running threads.
 pub(super) struct PingLogs {
-    shared: Arc<[Shared]>,
+    handle: Handle,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// What other threads have of all.
 #[derive(Clone)]
-pub(super) struct Handle(Arc<[Shared]>);
+pub(crate) struct Handle(Arc<[Shared]>);
 
 impl Handle {
     /// Below which entry a partition's log is shown.
-    pub(super) fn visible(&self, partition: u32) -> u64 {
+    pub(crate) fn visible(&self, partition: u32) -> u64 {
         self.0.get(partition as usize).map_or(u64::MAX, |shared| shared.log.visible())
     }
 
     /// Entries of a partition below this may go.
-    pub(super) fn trim(&self, partition: u32, below: u64) {
+    pub(crate) fn trim(&self, partition: u32, below: u64) {
         if let Some(shared) = self.0.get(partition as usize) {
             shared.trim.fetch_max(below, Ordering::Relaxed);
         }
     }
 }
 
-/// What a thread works with.
-struct Work {
+/// What keeps a partition's entries: the work of a thread.
+pub(crate) struct Work {
     partition: usize,
     log: SegmentedLog,
     entries: Receiver<Entry>,
@@ -136,54 +171,66 @@ struct Work {
     full: bool,
 }
 
+/// What there is to keep the partitions' entries: the work, the partitions' ends, both in their order, and what others
+/// have of it.
+pub(crate) fn prepare(
+    logs: Vec<SegmentedLog>,
+    namespaces: &[NamespaceConfig],
+    sources: SourcesLog,
+    telemetry: &Arc<Telemetry>,
+) -> (Vec<Work>, Vec<PingLogEnd>, Handle) {
+    let shared = |log: &SegmentedLog| Shared { log: log.reader(), trim: AtomicU64::new(0) };
+    let shared: Arc<[Shared]> = logs.iter().map(shared).collect();
+    let names: Arc<[String]> = namespaces.iter().map(|ns| ns.name.to_string()).collect();
+    let mut sources = Some(sources);
+    let one = |(partition, log): (usize, SegmentedLog)| {
+        let (sender, entries) = unbounded();
+        let end = PingLogEnd::new(sender, log.next());
+        let work = Work {
+            partition,
+            log,
+            entries,
+            namespaces: Arc::clone(&names),
+            sources: sources.take(),
+            shared: Arc::clone(&shared),
+            telemetry: Arc::clone(telemetry),
+            next: None,
+            waiting: VecDeque::new(),
+            full: false,
+        };
+        (work, end)
+    };
+    let (works, ends) = logs.into_iter().enumerate().map(one).unzip();
+    (works, ends, Handle(shared))
+}
+
 impl PingLogs {
-    /// Starts a thread a log. Returns the partitions' ends, in their order.
+    /// Starts a thread for each.
     pub(super) fn start(
-        logs: Vec<SegmentedLog>,
-        namespaces: &[NamespaceConfig],
-        sources: SourcesLog,
-        telemetry: &Arc<Telemetry>,
+        works: Vec<Work>,
+        handle: Handle,
         fatal: &UnboundedSender<String>,
-    ) -> std::io::Result<(Self, Vec<PingLogEnd>)> {
-        let shared = |log: &SegmentedLog| Shared { log: log.reader(), trim: AtomicU64::new(0) };
-        let shared: Arc<[Shared]> = logs.iter().map(shared).collect();
-        let names: Arc<[String]> = namespaces.iter().map(|ns| ns.name.to_string()).collect();
-        let (mut threads, mut ends, mut sources) = (Vec::new(), Vec::new(), Some(sources));
-        for (partition, log) in logs.into_iter().enumerate() {
-            let (sender, entries) = unbounded();
-            ends.push(PingLogEnd::new(sender, log.next()));
-            let mut work = Work {
-                partition,
-                log,
-                entries,
-                namespaces: Arc::clone(&names),
-                sources: sources.take(),
-                shared: Arc::clone(&shared),
-                telemetry: Arc::clone(telemetry),
-                next: None,
-                waiting: VecDeque::new(),
-                full: false,
-            };
-            let fatal = fatal.clone();
-            threads.push(std::thread::Builder::new().name(format!("pings-{partition}")).spawn(
-                move || {
-                    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run()));
-                    let why = match ended {
-                        Ok(Ok(())) => return,
-                        Ok(Err(why)) => why.to_string(),
-                        Err(_) => "a thread that keeps pings panicked".into(),
-                    };
-                    work.telemetry.storage.sync_failed(PINGS);
-                    // Nobody is left to tell where the process ends already.
-                    let _ = fatal.send(why);
-                },
-            )?);
+    ) -> std::io::Result<Self> {
+        let mut threads = Vec::new();
+        for mut work in works {
+            let (fatal, name) = (fatal.clone(), format!("pings-{}", work.partition));
+            threads.push(std::thread::Builder::new().name(name).spawn(move || {
+                let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run()));
+                let why = match ended {
+                    Ok(Ok(())) => return,
+                    Ok(Err(why)) => why.to_string(),
+                    Err(_) => "a thread that keeps pings panicked".into(),
+                };
+                work.telemetry.storage.sync_failed(PINGS);
+                // Nobody is left to tell where the process ends already.
+                let _ = fatal.send(why);
+            })?);
         }
-        Ok((Self { shared, threads }, ends))
+        Ok(Self { handle, threads })
     }
 
     pub(super) fn handle(&self) -> Handle {
-        Handle(Arc::clone(&self.shared))
+        self.handle.clone()
     }
 
     /// Waits until all that the partitions did is kept. They have ended.
@@ -198,25 +245,43 @@ impl PingLogs {
 
 impl Work {
     fn run(&mut self) -> Result<(), StoreError> {
-        loop {
-            let open = self.gather()?;
-            self.sync()?;
-            self.tidy()?;
-            if !open && self.next.is_none() {
-                return Ok(());
+        while self.turn(SLEEP)? {
+            if self.full {
+                std::thread::park_timeout(FULL_SLEEP);
             }
         }
+        Ok(())
     }
 
-    /// Puts what has come into the group, waiting for something to come; says whether more can.
-    fn gather(&mut self) -> Result<bool, StoreError> {
+    /// Keeps what has come, waiting so long for something to come where there is nothing to do; says whether more
+    /// can come.
+    pub(crate) fn turn(&mut self, wait: Duration) -> Result<bool, StoreError> {
+        let open = self.gather(wait)?;
+        self.sync()?;
+        self.tidy()?;
+        let shown = self.log.buffered_bytes() == 0 && self.log.visible() >= self.log.synced();
+        let done = self.next.is_none() && shown;
+        Ok(open || !done)
+    }
+
+    /// Puts what has come into the group; says whether more can.
+    fn gather(&mut self, wait: Duration) -> Result<bool, StoreError> {
         if self.next.is_none() {
             // What is written must be shown soon, and a seal shows it: then there is no waiting.
             let idle = self.waiting.is_empty() && self.log.buffered_bytes() == 0;
-            match self.entries.recv_timeout(if idle { SLEEP } else { Duration::ZERO }) {
+            let come = match self.entries.try_recv() {
+                Err(TryRecvError::Empty) if idle && !wait.is_zero() => {
+                    self.entries.recv_timeout(wait).map_err(|why| match why {
+                        RecvTimeoutError::Timeout => TryRecvError::Empty,
+                        RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+                    })
+                }
+                come => come,
+            };
+            match come {
                 Ok(entry) => self.next = Some(entry),
-                Err(RecvTimeoutError::Timeout) => return Ok(true),
-                Err(RecvTimeoutError::Disconnected) => return Ok(false),
+                Err(TryRecvError::Empty) => return Ok(true),
+                Err(TryRecvError::Disconnected) => return Ok(false),
             }
         }
         while let Some(entry) = self.next.take() {
@@ -251,36 +316,31 @@ impl Work {
         Ok(None)
     }
 
-    /// Writes and syncs the group; where nothing more has come, shows it as well.
+    /// Writes and syncs the group; where nothing more has come, shows it as well. On a full disk it stays.
     fn sync(&mut self) -> Result<(), StoreError> {
-        while self.log.buffered_bytes() > 0 || self.log.visible() < self.log.synced() {
-            let more = self.next.is_some() || !self.entries.is_empty();
-            if self.log.buffered_bytes() == 0 && more {
-                break;
-            }
-            let (began, bytes) = (Instant::now(), self.log.buffered_bytes() as u64);
-            let done = if more { self.log.sync() } else { self.log.seal() };
-            match done {
+        let more = self.next.is_some() || !self.entries.is_empty();
+        let buffered = self.log.buffered_bytes();
+        if buffered > 0 || !more && self.log.visible() < self.log.synced() {
+            let began = Instant::now();
+            match if more { self.log.sync() } else { self.log.seal() } {
                 Ok(_) => {
-                    self.telemetry.storage.synced(PINGS, began.elapsed(), bytes);
+                    self.telemetry.storage.synced(PINGS, began.elapsed(), buffered as u64);
                     if std::mem::take(&mut self.full) {
                         tracing::warn!("the disk has room again: pings are kept");
                     }
                     self.log.prepare()?;
-                    break;
                 }
                 Err(why) if why.is_full() => {
                     self.telemetry.storage.refused("pings");
                     if !std::mem::replace(&mut self.full, true) {
                         tracing::error!("pings wait for room: {why}");
                     }
-                    std::thread::park_timeout(FULL_SLEEP);
                 }
                 Err(why) => return Err(why),
             }
         }
-        let visible = self.log.visible();
-        while let Some((_, kept)) = self.waiting.pop_front_if(|(next, _)| *next <= visible) {
+        let shown = if planted::on(Defect::KeptUnsynced) { u64::MAX } else { self.log.visible() };
+        while let Some((_, kept)) = self.waiting.pop_front_if(|(next, _)| *next <= shown) {
             kept.kept();
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! The partitions of a snapshot are restored side by side, all of them before anything is found, so that a
 //! damaged snapshot can still be given up for the one before it. Then they are told what the match logs say
 //! beyond it and given the later actions; their matches go to the sink as far as the logs lack them. Where the
-//! engine is now started with another number of partitions, the recovered ones are copied
+//! engine is now started with another number of partitions, the recovered ones are brought to one time and copied
 //! over, device by device.
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use crate::desk::NumberedTold;
 use crate::domain::{DeviceId, partition_of};
 use crate::engine::{Partition, PartitionConfig, Restorer};
 use crate::limits::RECOVERY_READ_BYTES;
+use crate::planted::{self, Defect};
 use crate::runtime::ping_log::Again;
 use crate::runtime::{
     Clock, Driver, Logged, MatchSink, NamespaceIx, Recovery, RuntimeConfig, Told, stand_alerts, wall_clock,
@@ -21,23 +22,36 @@ use crate::runtime::{
 use crate::store::{LogReader, Manifest, ManifestFile, SnapshotFolder, SourceMark, StoreError};
 use crate::wire::{Header, MatchColumns};
 
-/// What came back.
-pub(super) struct Back {
-    /// One a partition.
-    pub(super) drivers: Vec<Driver>,
+/// How partitions recover.
+#[derive(Clone)]
+pub(crate) struct How {
     /// The clock that they run on.
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) snapshot: Option<u64>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// One after the other, on the caller's thread, with hashes that can be foreseen: for a simulation.
+    pub(crate) alone: bool,
+}
+
+impl How {
+    pub(super) fn live() -> Self {
+        Self { clock: wall_clock(), alone: false }
+    }
+}
+
+/// What came back.
+pub(crate) struct Back {
+    /// One a partition.
+    pub(crate) drivers: Vec<Driver>,
+    pub(crate) snapshot: Option<u64>,
     pub(super) snapshot_at_ms: Option<i64>,
     pub(super) bytes: u64,
     pub(super) devices: u64,
     /// By partition: how many orders the snapshot and its ping log have; none where devices were dealt to other
     /// partitions, whose logs count from a new snapshot on.
-    pub(super) logged_orders: Vec<u64>,
+    pub(crate) logged_orders: Vec<u64>,
     /// Batches of the ping logs that were applied again.
-    pub(super) batches: u64,
+    pub(crate) batches: u64,
     /// What the snapshot says of the sources.
-    pub(super) sources: Vec<SourceMark>,
+    pub(crate) sources: Vec<SourceMark>,
 }
 
 /// A partition with what it missed.
@@ -53,24 +67,29 @@ struct Work<'a> {
     orders: &'a [NumberedTold],
     manifest: Option<Manifest>,
     sink: &'a Arc<dyn MatchSink>,
-    clock: Arc<dyn Clock>,
+    how: &'a How,
 }
 
-pub(super) fn recover(
+/// Recovers the partitions that are configured.
+///
+/// # Errors
+/// Where what was kept cannot be read as it was written, or does not belong together.
+pub(crate) fn recover(
     folder: &SnapshotFolder,
     config: &RuntimeConfig,
     orders: &[NumberedTold],
     logs: &[LogReader],
     shelf: &mut Shelf,
     sink: &Arc<dyn MatchSink>,
+    how: &How,
 ) -> Result<Back, KeepError> {
-    let work = |manifest| Work { folder, config, orders, manifest, sink, clock: wall_clock() };
+    let work = |manifest| Work { folder, config, orders, manifest, sink, how };
     let (work, machines) = newest(folder, logs, work)?;
     let partitions = work.partitions();
     let logged = work.logged(logs, partitions)?;
     let ping_logs = work.ping_logs(shelf)?;
     let missed = |(nth, machines), logged| work.missed(nth, machines, logged, &ping_logs);
-    let missed = side_by_side((0..).zip(machines), logged, missed)?;
+    let missed = side_by_side(how, (0..).zip(machines), logged, missed)?;
     let batches = missed.iter().map(|missed| missed.batches).sum();
     let mut logged_orders: Vec<u64> = missed.iter().map(|missed| missed.logged_orders).collect();
     let mut drivers: Vec<Driver> = missed.into_iter().map(|missed| missed.driver).collect();
@@ -89,23 +108,29 @@ pub(super) fn recover(
         sources: work.manifest.as_ref().map_or_else(Vec::new, |manifest| manifest.sources.clone()),
         snapshot: work.manifest.as_ref().map(|manifest| manifest.number),
         snapshot_at_ms: work.manifest.as_ref().map(|manifest| manifest.begun_ms),
-        clock: work.clock,
     })
 }
 
 /// The newest snapshot that is whole, and its machines by partition and namespace. A damaged one is passed
-/// over for the one before it, which the logs still cover; where all are damaged, the start stops.
+/// over for the one before it, which the logs still cover; where all that were finished are damaged, the start
+/// stops.
 fn newest<'a>(
     folder: &SnapshotFolder,
     logs: &[LogReader],
     work: impl Fn(Option<Manifest>) -> Work<'a>,
 ) -> Result<(Work<'a>, Vec<Vec<Partition>>), KeepError> {
     let (finished, skipped) = folder.list()?;
-    for skipped in &skipped {
-        let why = skipped.error.as_ref().map_or_else(|| "it was not finished".into(), ToString::to_string);
-        tracing::warn!(snapshot = skipped.number, "a snapshot is passed over: {why}");
-    }
     let mut damage = None;
+    for skipped in skipped {
+        let snapshot = skipped.number;
+        match skipped.error {
+            None => tracing::warn!(snapshot, "a snapshot is passed over: it was not finished"),
+            Some(why) => {
+                tracing::error!(snapshot, "a snapshot's manifest is damaged, another one is taken: {why}");
+                damage = Some(KeepError::from(why));
+            }
+        }
+    }
     for manifest in finished {
         let number = manifest.number;
         let work = work(Some(manifest));
@@ -140,10 +165,14 @@ fn newest<'a>(
 
 /// Does something for each of two lists' elements, each on a thread of its own.
 fn side_by_side<A: Send, B: Send, T: Send>(
+    how: &How,
     first: impl Iterator<Item = A>,
     second: Vec<B>,
     act: impl Fn(A, B) -> Result<T, KeepError> + Sync,
 ) -> Result<Vec<T>, KeepError> {
+    if how.alone {
+        return first.zip(second).map(|(a, b)| act(a, b)).collect();
+    }
     let act = &act;
     std::thread::scope(|scope| {
         let threads: Vec<_> = first.zip(second).map(|(a, b)| scope.spawn(move || act(a, b))).collect();
@@ -161,7 +190,8 @@ impl Work<'_> {
 
     fn machine_config(&self, ns: usize) -> PartitionConfig {
         let max_age = self.config.namespaces[ns].max_age;
-        PartitionConfig { max_age, sliced: self.config.sliced, seed: random() }
+        let seed = if self.how.alone { 0 } else { random() };
+        PartitionConfig { max_age, sliced: self.config.sliced, seed }
     }
 
     /// What the logs say beyond the snapshot, by partition and namespace.
@@ -239,7 +269,7 @@ impl Work<'_> {
     /// All partitions as they were, by partition and namespace.
     fn machines(&self) -> Result<Vec<Vec<Partition>>, KeepError> {
         let partitions = self.partitions();
-        side_by_side(0..partitions, vec![(); partitions as usize], |nth, ()| {
+        side_by_side(self.how, 0..partitions, vec![(); partitions as usize], |nth, ()| {
             let machine = |ns| match self.file(nth, ns) {
                 Some(file) => self.restored(file, ns),
                 // A namespace that is new knows nobody.
@@ -260,8 +290,7 @@ impl Work<'_> {
         logged: Vec<Logged>,
         ping_logs: &[(LogReader, u64)],
     ) -> Result<Missed, KeepError> {
-        let driver = Driver::of(machines, self.config, Arc::clone(self.sink), Arc::clone(&self.clock));
-        let mut recovery = Recovery::begin(driver, self.done(nth), logged);
+        let mut recovery = Recovery::begin(self.driver(machines), self.done(nth), logged);
         let namespace = |name: &str| {
             let at = self.config.namespaces.iter().position(|ns| ns.name.as_str() == name);
             at.map(|at| NamespaceIx(at as u16))
@@ -269,7 +298,11 @@ impl Work<'_> {
         let mut batches = 0;
         if let Some((log, from)) = ping_logs.get(nth as usize) {
             each_again(log, *from, |_, again| {
-                batches += u64::from(matches!(again, Again::Pings { .. }));
+                let pings = matches!(again, Again::Pings { .. });
+                if pings && planted::on(Defect::SkipsPingLog) {
+                    return Ok(());
+                }
+                batches += u64::from(pings);
                 let Some(index) = recovery.again(again, namespace) else { return Ok(()) };
                 // An order is told only once the journal has it.
                 let order = self.orders.get(index as usize).ok_or_else(|| self.journal_behind(index + 1))?;
@@ -282,6 +315,11 @@ impl Work<'_> {
             recovery.order(told, index);
         }
         Ok(Missed { driver: recovery.end(), logged_orders, batches })
+    }
+
+    fn driver(&self, machines: Vec<Partition>) -> Driver {
+        let (sink, clock) = (Arc::clone(self.sink), Arc::clone(&self.how.clock));
+        Driver::of(machines, self.config, sink, clock)
     }
 
     fn journal_behind(&self, snapshot: u64) -> KeepError {
@@ -327,11 +365,16 @@ impl Work<'_> {
         restorer.finish().map_err(wrong)
     }
 
-    /// The same devices in another number of partitions.
+    /// The same devices in another number of partitions, all at one time: the latest that any of the old ones had
+    /// reached, for time does not go back. What falls due on the way there is done.
     fn deal(&self, drivers: Vec<Driver>) -> Result<Vec<Driver>, KeepError> {
         let of = self.config.partitions;
         let mut machines: Vec<Vec<Partition>> = (0..of).map(|_| Vec::new()).collect();
         let mut old = drivers;
+        let own = planted::on(Defect::DealtAtOwnTimes);
+        if let Some(latest) = old.iter().map(Driver::latest).max().filter(|_| !own) {
+            old.iter_mut().for_each(|driver| driver.pass_to(latest));
+        }
         if !old.iter_mut().all(Driver::begin_snapshot) {
             return Err(KeepError::Threads(std::io::Error::other("a partition has unfinished work")));
         }
@@ -364,8 +407,7 @@ impl Work<'_> {
             }
         }
         let driver = |machines| {
-            let (sink, clock) = (Arc::clone(self.sink), Arc::clone(&self.clock));
-            let mut driver = Driver::of(machines, self.config, sink, clock);
+            let mut driver = self.driver(machines);
             driver.set_orders(self.orders.len() as u64);
             driver
         };

@@ -4,6 +4,7 @@
 //! waits until the match logs show what was found before each partition began; then it counts, older
 //! snapshots but one go, and the logs lose what nobody needs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -13,9 +14,13 @@ use super::sources::mark;
 use super::writer::Handle;
 use super::{pings, since};
 use crate::delivery::Delivery;
+use crate::domain::{EventTime, Namespace};
 use crate::limits::SNAPSHOTS_KEPT;
-use crate::runtime::{NamespaceIx, Runtime, SnapshotPart};
-use crate::store::{BlockWriter, Manifest, ManifestFile, SnapshotFolder, StoreError, WrittenFile};
+use crate::planted::{self, Defect};
+use crate::runtime::{NamespaceIx, Runtime, SnapshotPart, SourceApplied, Sources};
+use crate::store::{
+    BlockWriter, Disk, Manifest, ManifestFile, SnapshotDraft, SnapshotFolder, StoreError, WrittenFile,
+};
 use crate::telemetry::Telemetry;
 
 /// The next snapshot waits at least so many times as long as the last one took.
@@ -23,6 +28,7 @@ const REST: u32 = 10;
 
 /// What a snapshot is taken of and written to.
 pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) folder: SnapshotFolder,
     pub(super) runtime: Runtime,
     pub(super) delivery: Arc<Delivery>,
@@ -129,8 +135,7 @@ impl Shared {
         }
         manifest.last_action = manifest.files.iter().map(|file| file.last_action).min().unwrap_or(0);
         self.wait_for_logs(&manifest);
-        draft.commit(&mut manifest)?;
-        self.runtime.keeping().sources.safe(&applied);
+        commit(&self.folder, draft, &mut manifest, &self.runtime.keeping().sources, &applied)?;
         let bytes = manifest.files.iter().map(|file| file.written.bytes).sum();
         self.telemetry.storage.snapshot_taken(begun_ms, began.elapsed(), bytes);
         let devices: u64 = manifest.files.iter().map(|file| file.devices).sum();
@@ -164,57 +169,116 @@ impl Shared {
         loop {
             let (finished, _) = self.folder.list()?;
             let mut kept = finished.iter().take(SNAPSHOTS_KEPT).peekable();
-            if kept.peek().is_some() && kept.all(|manifest| self.covers_ping_logs(manifest)) {
+            let partitions = self.runtime.partitions();
+            if kept.peek().is_some() && kept.all(|manifest| covers_ping_logs(manifest, partitions)) {
                 return Ok(());
             }
             self.take()?;
         }
     }
 
-    fn covers_ping_logs(&self, manifest: &Manifest) -> bool {
-        let (partitions, files) = (self.runtime.partitions(), &manifest.files);
-        files.iter().all(|file| file.ping_log_next.is_some() && file.partition < partitions)
-            && (0..partitions).all(|nth| files.iter().any(|file| file.partition == nth))
-    }
-
     /// Removes what two snapshots and the partners' cursors do not need.
     fn retain(&self) -> Result<(), StoreError> {
-        let (finished, skipped) = self.folder.list()?;
-        let old = finished.iter().skip(SNAPSHOTS_KEPT).map(|manifest| manifest.number);
-        for number in old.chain(skipped.iter().map(|skipped| skipped.number)) {
-            self.folder.remove(number)?;
-        }
-        if finished.len() < SNAPSHOTS_KEPT {
-            return Ok(());
-        }
+        let finished = remove_old(&self.folder)?;
+        let Some(kept) = finished.get(..SNAPSHOTS_KEPT) else { return Ok(()) };
         let since = since(self.runtime.now(), self.delivery.lag().age_ms);
         for (ns, namespace) in self.runtime.namespaces().iter().enumerate() {
-            let name = &namespace.name;
-            let kept = finished.iter().take(SNAPSHOTS_KEPT).flat_map(|manifest| &manifest.files);
-            let needed = kept.filter(|file| file.namespace == name.as_str()).map(|file| file.match_log_end);
-            let cursor = self.delivery.cursors().keep_from(name, since).map(|offset| offset.0);
-            // Who has never acknowledged reads what memory would hold. Counted from what is shown: the rest may be gone
-            // after a crash.
-            let end = self.delivery.log(NamespaceIx(ns as u16)).end();
-            let recent = end.0.saturating_sub(self.delivery.lag().matches);
-            if let Some(below) = needed.chain(cursor).chain([recent]).min() {
+            let ns_ix = NamespaceIx(ns as u16);
+            if let Some(below) = matches_needed_from(kept, &self.delivery, ns_ix, &namespace.name, since) {
                 self.writer.trim(ns, below);
             }
         }
-        let kept = &finished[..SNAPSHOTS_KEPT];
-        if let Some(pings) = &self.pings
-            && kept.iter().all(|manifest| self.covers_ping_logs(manifest))
-        {
-            for partition in 0..self.runtime.partitions() {
-                let files = kept.iter().flat_map(|manifest| &manifest.files);
-                let of = files.filter(|file| file.partition == partition);
-                if let Some(below) = of.filter_map(|file| file.ping_log_next).min() {
-                    pings.trim(partition, below);
-                }
+        if let Some(pings) = &self.pings {
+            for (partition, below) in (0..).zip(entries_needed_from(kept, self.runtime.partitions())) {
+                pings.trim(partition, below);
             }
         }
-        Ok(())
+        let current = self.pings.is_some().then_some(self.runtime.partitions());
+        pings::remove_others(&*self.disk, &ping_logs_needed(kept, current))
     }
+}
+
+/// The numbers of partitions whose ping logs are written, or named by these snapshots.
+pub(crate) fn ping_logs_needed(kept: &[Manifest], written: Option<u32>) -> BTreeSet<u32> {
+    let names = |manifest: &&Manifest| manifest.files.iter().any(|file| file.ping_log_next.is_some());
+    let partitions = |manifest: &Manifest| manifest.files.iter().map(|file| file.partition + 1).max();
+    kept.iter().filter(names).filter_map(partitions).chain(written).collect()
+}
+
+/// Makes a snapshot count; what was applied of the sources when it began is safe from then on.
+pub(crate) fn commit(
+    folder: &SnapshotFolder,
+    draft: SnapshotDraft,
+    manifest: &mut Manifest,
+    sources: &Sources,
+    applied: &[SourceApplied],
+) -> Result<(), StoreError> {
+    draft.commit(manifest)?;
+    // Who is told that pings are safe may drop them: a disk that lied about the manifest is found out before.
+    let (finished, _) = folder.list()?;
+    if finished.first() != Some(manifest) {
+        let file = format!("snapshots/{}/MANIFEST", manifest.number);
+        return Err(StoreError::damaged(&file, 0, "it is not what was written"));
+    }
+    sources.safe(applied);
+    Ok(())
+}
+
+/// Removes snapshots that are not needed any more or were not finished; returns the rest, the newest first.
+pub(crate) fn remove_old(folder: &SnapshotFolder) -> Result<Vec<Manifest>, StoreError> {
+    let (mut finished, skipped) = folder.list()?;
+    for skipped in &skipped {
+        if let Some(why) = &skipped.error {
+            tracing::error!(
+                snapshot = skipped.number,
+                "a snapshot's manifest is damaged, it is removed: {why}"
+            );
+        }
+        folder.remove(skipped.number)?;
+    }
+    for old in finished.drain(SNAPSHOTS_KEPT.min(finished.len())..) {
+        folder.remove(old.number)?;
+    }
+    Ok(finished)
+}
+
+/// From which offset on these snapshots, and the partners whose cursors are newer than `since`, need a namespace's
+/// matches.
+pub(crate) fn matches_needed_from(
+    kept: &[Manifest],
+    delivery: &Delivery,
+    ns: NamespaceIx,
+    name: &Namespace,
+    since: EventTime,
+) -> Option<u64> {
+    let files = kept.iter().flat_map(|manifest| &manifest.files);
+    let needed = files.filter(|file| file.namespace == name.as_str()).map(|file| file.match_log_end);
+    let cursor = delivery.cursors().keep_from(name, since).map(|offset| offset.0);
+    // Who has never acknowledged reads what memory would hold. Counted from what is shown: the rest may be gone
+    // after a crash.
+    let recent = delivery.log(ns).end().0.saturating_sub(delivery.lag().matches);
+    needed.chain(cursor).chain([recent]).min()
+}
+
+/// From which entry on these snapshots need the ping log of each of so many partitions; none where not all of them
+/// say it of each.
+pub(crate) fn entries_needed_from(kept: &[Manifest], partitions: u32) -> Vec<u64> {
+    if !kept.iter().all(|manifest| covers_ping_logs(manifest, partitions)) {
+        return Vec::new();
+    }
+    let needed = |partition| {
+        let files = kept.iter().flat_map(|manifest| &manifest.files);
+        let of = files.filter(|file| file.partition == partition).filter_map(|file| file.ping_log_next);
+        if planted::on(Defect::PingLogTrimmedToNewest) { of.max() } else { of.min() }
+    };
+    (0..partitions).filter_map(needed).collect()
+}
+
+/// Whether a snapshot says of each of so many partitions where its ping log goes on.
+pub(crate) fn covers_ping_logs(manifest: &Manifest, partitions: u32) -> bool {
+    let files = &manifest.files;
+    files.iter().all(|file| file.ping_log_next.is_some() && file.partition < partitions)
+        && (0..partitions).all(|nth| files.iter().any(|file| file.partition == nth))
 }
 
 fn close(open: &mut Option<(BlockWriter, ManifestFile)>, manifest: &mut Manifest) -> Result<(), StoreError> {

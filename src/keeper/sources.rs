@@ -7,31 +7,34 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{KeepError, random};
+use super::KeepError;
 use crate::limits::RECOVERY_READ_BYTES;
 use crate::runtime::{NamespaceConfig, NamespaceIx, SourceName, Sources};
 use crate::store::{Disk, LogOptions, OpenReport, SegmentedLog, SourceMark, StoreError};
 
 const ALL_SOURCES: u8 = 1;
 /// How often it is written at most.
-const EVERY: Duration = Duration::from_secs(1);
+pub(super) const EVERY: Duration = Duration::from_secs(1);
 
 /// The log, and what it is of.
-pub(super) struct SourcesLog {
+pub(crate) struct SourcesLog {
     log: SegmentedLog,
+    every: Duration,
     sources: Arc<Sources>,
     namespaces: Vec<NamespaceConfig>,
     written: Option<Instant>,
 }
 
 impl SourcesLog {
-    /// Opens it; returns what it says.
-    pub(super) fn open(
+    /// Opens it, to be written at most `every` so often; returns what it says.
+    pub(crate) fn open(
         disk: Arc<dyn Disk>,
+        options: LogOptions,
+        every: Duration,
         sources: &Arc<Sources>,
         namespaces: &[NamespaceConfig],
     ) -> Result<(Self, Vec<SourceMark>, OpenReport), KeepError> {
-        let options = LogOptions { id: random(), segment_bytes: 0, ..LogOptions::default() };
+        let options = LogOptions { segment_bytes: 0, ..options };
         let (log, report) = SegmentedLog::open(disk, "pings/sources", options)?;
         let (reader, mut next, mut newest) = (log.reader(), log.first(), None);
         loop {
@@ -46,12 +49,12 @@ impl SourcesLog {
                 .map_err(|why| StoreError::damaged("the sources' log", newest.first, why.to_string()))?,
         };
         let (sources, namespaces) = (Arc::clone(sources), namespaces.to_vec());
-        Ok((Self { log, sources, namespaces, written: None }, marks, report))
+        Ok((Self { log, every, sources, namespaces, written: None }, marks, report))
     }
 
     /// Writes it anew, where that is due and anything has changed.
     pub(super) fn write(&mut self) -> Result<(), StoreError> {
-        if self.written.is_some_and(|at| at.elapsed() < EVERY) {
+        if self.written.is_some_and(|at| at.elapsed() < self.every) {
             return Ok(());
         }
         let Some(all) = self.sources.moved() else { return Ok(()) };
@@ -75,7 +78,7 @@ impl SourcesLog {
 }
 
 /// A source and its batch as they are kept.
-pub(super) fn mark(namespaces: &[NamespaceConfig], name: SourceName, batch: u64) -> Option<SourceMark> {
+pub(crate) fn mark(namespaces: &[NamespaceConfig], name: SourceName, batch: u64) -> Option<SourceMark> {
     let SourceName { namespace, identity, source } = name;
     let namespace = namespaces.get(usize::from(namespace.0))?.name.to_string();
     Some(SourceMark { namespace, identity, source, batch })
@@ -83,7 +86,7 @@ pub(super) fn mark(namespaces: &[NamespaceConfig], name: SourceName, batch: u64)
 
 /// Tells the sources what a snapshot and the log, where there is one, say of them. Where both speak of one, the
 /// lower number counts: it may have been numbered anew since either was written.
-pub(super) fn restore(
+pub(crate) fn restore(
     sources: &Sources,
     namespaces: &[NamespaceConfig],
     snapshot: &[SourceMark],

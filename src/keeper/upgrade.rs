@@ -17,8 +17,8 @@ use crate::access::{Grant, Role};
 use crate::delivery::LagLimits;
 use crate::desk::Policies;
 use crate::domain::{
-    Action, AlertDraft, Area, CancelReason, Cause, DeviceId, EventTime, MaxAge, Namespace, Offset, Ping,
-    PingRow, Policy, Position, Shape,
+    Action, AlertDraft, Area, CancelReason, Cause, DeviceId, MaxAge, Namespace, Offset, Ping, PingRow,
+    Position, Shape,
 };
 use crate::runtime::{ClockMode, NamespaceConfig, NamespaceIx, RuntimeConfig};
 use crate::telemetry::Telemetry;
@@ -50,22 +50,11 @@ fn police() -> Grant {
 }
 
 fn draft(id: &str) -> Box<AlertDraft> {
-    let centre = Position::from_degrees(31.0, 121.0).unwrap();
-    Box::new(AlertDraft {
-        id: id.into(),
-        status: None,
-        sent: None,
-        lost_at: None,
-        expires: Some(EventTime::from_rfc3339("9000-01-01T00:00:00Z").unwrap()),
-        area: Some(Ok(Area { shapes: vec![Shape::Circle { centre, radius_km: Some(5.0) }] })),
-        policy: Some(Policy::Fixed),
-        uncertainty: None,
-        content: serde_json::Map::new(),
-    })
+    Box::new(AlertDraft::lasting(id, 31.0, 121.0))
 }
 
 fn update(id: &str) -> Action {
-    Action::Update(Box::new(AlertDraft { expires: None, area: None, policy: None, ..*draft(id) }))
+    Action::Update(Box::new(AlertDraft::bare(id)))
 }
 
 impl Started {

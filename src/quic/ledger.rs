@@ -6,7 +6,7 @@ use crate::domain::PingCounts;
 
 /// What is applied of a session's batches.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// All batches up to this number are applied.
     applied: u64,
     /// What became of their pings.
@@ -17,12 +17,12 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Nothing is applied; the first batch will have this number, which is at least 1.
-    pub(super) fn new(first: u64) -> Self {
+    pub(crate) fn new(first: u64) -> Self {
         Self { applied: first.saturating_sub(1), counts: PingCounts::default(), ahead: VecDeque::new() }
     }
 
     /// The batch `number` is applied.
-    pub(super) fn apply(&mut self, number: u64, counts: PingCounts) {
+    pub(crate) fn apply(&mut self, number: u64, counts: PingCounts) {
         let Some(index) = number.checked_sub(self.applied + 1) else { return };
         // Bounded: a session has at most UNAPPLIED_BATCHES_MAX batches that are not applied.
         let index = index as usize;
@@ -38,12 +38,12 @@ impl Ledger {
     }
 
     /// All batches up to this number are applied.
-    pub(super) fn applied(&self) -> u64 {
+    pub(crate) fn applied(&self) -> u64 {
         self.applied
     }
 
     /// What became of the pings of [`applied`](Self::applied) batches.
-    pub(super) fn counts(&self) -> &PingCounts {
+    pub(crate) fn counts(&self) -> &PingCounts {
         &self.counts
     }
 }

@@ -9,7 +9,7 @@ mod connection;
 mod control;
 mod end;
 mod ingest;
-mod ledger;
+pub(crate) mod ledger;
 mod session;
 mod subscribe;
 mod transport;

@@ -8,7 +8,7 @@ use quinn::{RecvStream, SendStream};
 
 use super::end::End;
 use super::session::{Talk, flush, next_frame, wrong_kind};
-use crate::delivery::{CutOff, Delivery, MatchLog, Patience, ReadError, Standing};
+use crate::delivery::{CutOff, Delivery, Look, MatchLog, PartnerReads, Patience, ReadError, Standing};
 use crate::domain::{AlertNo, Namespace, Offset, Status};
 use crate::limits::{MATCH_BATCH_MATCHES_MAX, VERSIONS_SHOWN_MAX};
 use crate::runtime::{NamespaceIx, Runtime};
@@ -46,7 +46,7 @@ pub(super) async fn serve(
         StartAt::Cursor => delivery.cursors().get(name, partner).unwrap_or(earliest),
     };
     // Says at once where the start is gone, or never was.
-    log.read(start)?;
+    log.look(start).map_err(ReadError::from)?;
     talk.seat.is(SessionKind::Subscribe, usize::from(namespace.0));
     talk.seat.cursor(start.0);
     talk.seat.sent(start.0);
@@ -67,6 +67,7 @@ pub(super) async fn serve(
         newer: end,
         seat: &talk.seat,
         latency: &runtime.telemetry().match_sent,
+        cold: delivery.cold_reads().of(partner.name),
     };
     let mut out = Out { send: &mut talk.send, unsent: &mut talk.unsent };
     let mut stopping = talk.stopping.clone();
@@ -234,15 +235,20 @@ struct Feed<'a> {
     newer: Offset,
     seat: &'a Seat,
     latency: &'a Latency,
+    cold: PartnerReads,
 }
 
 impl Feed<'_> {
     async fn run(&mut self, out: &mut Out<'_>) -> Result<End, End> {
         let log = self.delivery.log(self.namespace);
         loop {
-            let Some(chunk) = log.read(self.next)? else {
-                log.wait_beyond(self.next).await;
-                continue;
+            let chunk = match log.look(self.next).map_err(ReadError::from)? {
+                Look::Here(chunk) => chunk,
+                Look::OnDisk(cold) => self.cold.read(cold).await?,
+                Look::End => {
+                    log.wait_beyond(self.next).await;
+                    continue;
+                }
             };
             // The offset to resume from, told with what is sent next.
             self.next = chunk.next;

@@ -135,7 +135,9 @@ impl Driver {
     /// those after so many.
     pub(crate) fn keep(&mut self, log: PingLogEnd, orders: u64) {
         self.log = Some(log);
-        (orders..self.orders).for_each(|index| self.log(|| Entry::Order { index }));
+        if !planted::on(Defect::AppliedOrdersNotLogged) {
+            (orders..self.orders).for_each(|index| self.log(|| Entry::Order { index }));
+        }
     }
 
     /// Where matches go.
@@ -181,7 +183,7 @@ impl Driver {
     }
 
     /// The namespaces as they are when a snapshot begins.
-    pub(super) fn begun(&self) -> Vec<SnapshotPart> {
+    pub(crate) fn begun(&self) -> Vec<SnapshotPart> {
         let begin = |(ns, machine): (u16, &Partition)| SnapshotPart::Begin {
             namespace: NamespaceIx(ns),
             orders: self.orders,
@@ -207,6 +209,19 @@ impl Driver {
     /// Gives all snapshots up.
     pub(crate) fn abort_snapshot(&mut self) {
         self.machines.iter_mut().for_each(Partition::abort_snapshot);
+    }
+
+    /// The latest time that any of its namespaces has reached.
+    pub(crate) fn latest(&self) -> EventTime {
+        self.machines.iter().map(Partition::clock).max().unwrap_or(EventTime::BEFORE_ALL)
+    }
+
+    /// Time passes to `at` in all namespaces: does all that is due by then, and what it begins.
+    pub(crate) fn pass_to(&mut self, at: EventTime) {
+        self.on_each(|machine, out| {
+            machine.stages_through(at, out);
+            machine.finish(out);
+        });
     }
 
     /// A namespace's clock, and how many devices it has.
@@ -355,6 +370,7 @@ impl Driver {
     pub(super) fn again(&mut self, again: Again, namespace: impl Fn(&str) -> Option<NamespaceIx>) {
         match again {
             Again::Pings { namespace: name, at, batch } => {
+                let at = if planted::on(Defect::LoggedPingsAtNow) { self.pings_at() } else { at };
                 if let Some(namespace) = namespace(&name) {
                     self.batch(namespace, at, &batch);
                 }
@@ -399,7 +415,9 @@ impl Driver {
             let now = self.clock.now();
             if next <= now {
                 self.on_each(|machine, out| machine.stages_through(now, out));
-                self.log(|| Entry::Stages { through: now });
+                if !planted::on(Defect::StagesNotLogged) {
+                    self.log(|| Entry::Stages { through: now });
+                }
             }
         }
     }

@@ -17,6 +17,8 @@ mod recovery;
 mod replay;
 #[cfg(test)]
 mod schedules;
+#[cfg(test)]
+pub(crate) mod seams;
 mod sources;
 mod worker;
 

@@ -16,6 +16,7 @@ use crate::domain::{DeviceId, EventTime, PartSpec, PingCounts, PingRow, Uncertai
 use crate::engine::Order;
 use crate::geo::PreparedArea;
 use crate::limits::{BATCH_QUEUE_COST_MIN, ORDERS_QUEUED_MAX, PINGS_QUEUED_MAX};
+use crate::planted::{self, Defect};
 use crate::sync::{AtomicU64, Mutex};
 use crate::wire::PingBatch;
 
@@ -132,7 +133,7 @@ impl Ticket {
     /// the disk is bounded by it.
     pub(super) fn part_kept(&self) {
         if let Some(unkept) = &self.unkept
-            && unkept.fetch_sub(1, Ordering::AcqRel) == 1
+            && (unkept.fetch_sub(1, Ordering::AcqRel) == 1 || planted::on(Defect::FirstPartKept))
         {
             drop(lock(&self.permit).take());
             // A session that is gone wants no report.

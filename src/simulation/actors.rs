@@ -11,12 +11,12 @@ use super::dice::Situation as S;
 use super::disk::MATCHES;
 use super::model::Seen;
 use super::places::SPOTS;
-use super::server::{Batch, Waiting, plain};
+use super::server::{Batch, Session, Waiting, plain};
 use super::world::{Accepted, Manner, Message, Stream, World};
 use crate::delivery::{CutOff, Patience, Standing};
 use crate::desk::{Actor, DeskError, JournalError, Mark};
 use crate::domain::{EventTime, Offset, Uncertainty};
-use crate::runtime::NamespaceIx;
+use crate::runtime::{NamespaceIx, SourceName};
 use crate::store::StoreError;
 use crate::wire::{Header, MatchColumns};
 
@@ -61,31 +61,57 @@ impl World {
             pings.push((device, seen));
         }
         let source = &mut self.sources[nth];
-        let batch = Rc::new(Batch { source: nth, ns: source.ns, no: source.next, pings });
+        let refused = std::cell::RefCell::default();
+        let batch = Rc::new(Batch { source: nth, ns: source.ns, no: source.next, pings, refused });
         source.next += 1;
         source.kept.push_back(batch);
         self.trace.note("batch", &[nth as i64, count as i64]);
     }
 
     fn open_session(&mut self, nth: usize) {
-        let session = self.serial();
-        self.server.sessions.insert(session, nth);
-        let (safe, lied) = (self.server.ledgers[nth].safe, self.note_lies());
+        let (session, heard) = (self.serial(), self.sources[nth].safe);
+        let name = SourceName {
+            namespace: NamespaceIx(self.sources[nth].ns as u16),
+            identity: "operator".into(),
+            source: nth.to_string(),
+        };
+        let open = |first| self.server.sources.open(name.clone(), first);
+        // It goes on after what it knows to be safe, or where the server says.
+        let asks = self.dice.one_in(3);
+        let mut speaks = open(if asks { 0 } else { heard + 1 });
+        if asks && speaks.first() <= heard {
+            // A snapshot knows what is told, ping logs tell it first.
+            if !self.setup.durable && !self.once_durable && !self.note_lies() {
+                self.wrong(format!("source {nth} heard that {heard} is safe, now {}", speaks.last_safe()));
+            }
+            self.hit(S::SourcesLogBehind);
+            speaks = self.server.sources.open(name, heard + 1);
+        } else if asks {
+            self.hit(S::SourceResumes);
+        }
+        let first = speaks.first();
+        self.is_safe(nth, first - 1);
+        let of = Session::new(nth, speaks, self.server.ping_logs.is_some(), &self.server.room);
+        self.server.sessions.insert(session, of);
         let source = &mut self.sources[nth];
-        if safe < source.safe && lied {
-            self.ended = true;
-            return;
-        }
-        if safe < source.safe {
-            self.wrong(format!("source {nth} heard that {} is safe, now {safe}", self.sources[nth].safe));
-            return;
-        }
         source.session = Some(session);
-        source.safe = safe;
-        source.kept.retain(|batch| batch.no > safe);
-        source.to_send = safe + 1;
+        source.to_send = first;
         self.streams.push(Stream { session, batches: VecDeque::new() });
-        self.trace.note("session", &[nth as i64, safe as i64]);
+        self.trace.note("session", &[nth as i64, first as i64]);
+    }
+
+    /// A source hears that its batches up to this one are safe.
+    fn is_safe(&mut self, nth: usize, safe: u64) {
+        let source = &mut self.sources[nth];
+        source.safe = source.safe.max(safe);
+        let promised = &mut self.promised[source.ns];
+        while let Some(batch) = source.kept.pop_front_if(|batch| batch.no <= safe) {
+            let refused = batch.refused.borrow();
+            for (device, seen) in batch.pings.iter().filter(|(device, _)| !refused.contains(device)) {
+                let at = promised.entry(*device).or_insert(seen.at);
+                *at = seen.at.max(*at);
+            }
+        }
     }
 
     /// Sends what is kept and was not yet sent in this session.
@@ -103,9 +129,10 @@ impl World {
 
     /// In the end: everything is sent; says whether anything was left to do.
     pub(super) fn source_flush(&mut self, nth: usize) -> bool {
-        let ledger = &self.server.ledgers[nth];
-        let open = self.sources[nth].session.is_some_and(|s| self.server.sessions.contains_key(&s));
-        if ledger.applied + 1 == self.sources[nth].next {
+        let source = &self.sources[nth];
+        let session = source.session.and_then(|session| self.server.sessions.get(&session));
+        let (open, applied) = (session.is_some(), session.map_or(source.safe, Session::applied));
+        if applied + 1 == source.next {
             return false;
         }
         if !open || !self.streams.iter().any(|s| Some(s.session) == self.sources[nth].session) {
@@ -118,24 +145,30 @@ impl World {
     /// A batch of a stream reaches the server.
     fn stream_step(&mut self, nth: usize) {
         let session = self.streams[nth].session;
-        let Some(source) = self.server.sessions.get(&session).copied() else {
+        let Some(of) = self.server.sessions.get(&session) else {
             // The server does not know the connection any more.
             self.streams.swap_remove(nth);
             return;
         };
-        if self.server.ledgers[source].in_flight() >= UNAPPLIED {
-            return;
+        if of.due.len() >= UNAPPLIED {
+            return self.hear();
         }
-        let Some(batch) = self.streams[nth].batches.pop_front() else { return };
+        let source = of.source;
+        let Some(batch) = self.streams[nth].batches.pop_front() else { return self.hear() };
+        let whole = self.dice.one_in(2);
+        if !self.server.take_batch(session, &batch, whole) {
+            self.streams[nth].batches.push_front(batch);
+            self.hit(S::PingsWait);
+            return self.hear();
+        }
         if self.sources[source].session != Some(session) {
             self.hit(S::ZombieStream);
         }
-        if batch.no <= self.server.ledgers[source].applied {
+        if batch.no < self.came[source] {
             self.hit(S::BatchDoubled);
         }
-        self.server.take_batch(session, &batch);
-        let safe = self.server.ledgers[source].safe;
-        self.net.push(Message::Safe { source, safe });
+        self.came[source] = self.came[source].max(batch.no + 1);
+        self.hear();
     }
 
     pub(super) fn authority_step(&mut self) {
@@ -425,7 +458,9 @@ impl World {
         }
         let first = self.server.files.logs[self.partners[nth].ns].first();
         // A first cursor holds nothing back that went before it: memory had it still.
-        self.gone[nth] = offset < first && (self.gone[nth] || self.acked[nth].is_none());
+        if offset < first && self.acked[nth].is_none_or(|(before, _)| before < self.gone[nth]) {
+            self.gone[nth] = self.gone[nth].max(offset + 1);
+        }
         if self.acked[nth].is_none_or(|(old, _)| old < offset) {
             self.acked[nth] = Some((offset, at));
         }
@@ -477,14 +512,13 @@ impl World {
                     self.authorities[authority].asking = None;
                 }
             }
-            Message::Safe { source, safe } => {
-                let source = &mut self.sources[source];
-                if safe < source.safe {
+            // A connection that is gone says nothing more.
+            Message::Safe { source, session, .. } if self.sources[source].session != Some(session) => {}
+            Message::Safe { source: nth, safe, .. } => {
+                if safe < self.sources[nth].safe {
                     self.seen.hit(S::AckOld);
                 }
-                source.safe = source.safe.max(safe);
-                let safe = source.safe;
-                source.kept.retain(|batch| batch.no > safe);
+                self.is_safe(nth, safe);
             }
             Message::Matches { partner, connection, first, matches } => {
                 self.matches_arrive(partner, connection, first, matches);

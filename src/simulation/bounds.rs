@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use super::dice::Situation as S;
+use super::server::ROOM;
 use super::world::World;
 use crate::runtime::NamespaceIx;
 
@@ -36,7 +37,7 @@ impl World {
         let turns = server.shards.len() * self.history.len() * (3 + 4 * self.accepted.len());
         look("appends that wait", server.sink.late(), turns);
         for shard in &server.shards {
-            look("batches that wait", shard.data.len(), self.sources.len() * UNAPPLIED);
+            look("batches that wait", shard.data.len(), ROOM);
             look("orders that wait", shard.urgent.len(), self.accepted.len());
             for ns in 0..self.history.len() {
                 let fill = shard.machine(ns).fill();
@@ -46,8 +47,8 @@ impl World {
                 look("sets and times kept by device", fill.by_device, 2 * devices);
             }
         }
-        for ledger in &server.ledgers {
-            look("batches not applied", ledger.in_flight(), UNAPPLIED);
+        for session in server.sessions.values() {
+            look("batches not applied", session.due.len(), UNAPPLIED);
         }
         let room = server.files.room();
         let may_wait = room.new.max(room.standing).max(super::disk::JOURNAL_SEGMENT / 2);

@@ -1,21 +1,18 @@
 //! The process ends at any moment, and another one starts from what the disk holds.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::actors::actor;
 use super::acts::MINUTE;
 use super::dice::Situation as S;
-use super::disk::{Files, MATCHES, read_all};
+use super::disk::{Files, read_all};
 use super::model::{Desk, Order, Rules};
-use super::server::{Ledger, Server, Shard};
+use super::server::{Server, Shard};
 use super::world::{World, partner_no};
 use crate::desk::{NumberedTold, Record, Recovered, StoredError};
 use crate::domain::{Cause, CursorAt};
-use crate::engine::{Partition, PartitionConfig, Restorer};
-use crate::runtime::{Driver, Logged, MatchSink, Recovery, stand_alerts};
-use crate::store::{Manifest, StoreError};
-use crate::wire::{Header, MatchColumns};
+use crate::runtime::MatchSink;
+use crate::store::StoreError;
 
 /// An action that is decided again, and what the rules make of it.
 pub(super) type Again = (NumberedTold, Rc<Order>);
@@ -27,9 +24,10 @@ impl World {
         if !self.disk.is_dead() && self.faults && self.dice.one_in(2) {
             // In the middle of whatever the disk is at.
             self.disk.set_fuse(Some(self.dice.below(5) as u64));
-            match self.dice.below(3) {
+            match self.dice.below(4) {
                 0 => self.sync_journal(),
                 1 => self.keeper_steps(),
+                2 => self.sync_pings(),
                 _ => {
                     let ns = self.dice.below(self.history.len());
                     self.sync_log(ns);
@@ -118,7 +116,7 @@ impl World {
     }
 
     /// Starts processes until one stands.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         for attempt in 0..20 {
             if self.faults && attempt < 3 && self.dice.one_in(4) {
                 self.disk.set_fuse(Some(self.dice.below(60) as u64));
@@ -126,6 +124,7 @@ impl World {
             if attempt > 2 {
                 self.disk.set_faults(Default::default());
             }
+            self.once_durable |= self.setup.durable;
             match self.start() {
                 Ok(()) if self.ended => return,
                 Ok(()) => {
@@ -174,6 +173,10 @@ impl World {
         if self.faults && self.dice.one_in(5) {
             self.setup.runtime.partitions = 1 + self.dice.below(4) as u32;
         }
+        if self.faults && self.dice.one_in(6) {
+            self.setup.durable = !self.setup.durable;
+            self.hit(S::DurableSwitched);
+        }
         let mut server = Server::new(&self.setup, self.time + self.off, files);
         let Some(all) = self.recover_desk(&server, &recovered)? else { return Ok(()) };
         server.desk = recovered.desk;
@@ -185,153 +188,11 @@ impl World {
         }
         self.server = server;
         self.set_clock();
-        let manifest = self.pick_snapshot()?;
-        let snap = manifest.as_ref().and_then(|manifest| self.snaps.get(&manifest.number).cloned());
-        if let Some(manifest) = &manifest {
-            self.hit(S::SnapshotRestored);
-            self.trace.note("restored", &[manifest.number as i64]);
-            for (source, mark) in manifest.sources.iter().enumerate() {
-                self.server.ledgers[source] = Ledger::restarted(mark.batch);
-            }
-        }
-        let files = manifest.iter().flat_map(|manifest| &manifest.files);
-        let partitions = files.map(|file| file.partition + 1).max().unwrap_or(self.setup.runtime.partitions);
-        self.server.set_shards(&self.setup, partitions);
-        for nth in 0..self.server.shards.len() {
-            let of_rules = snap.as_ref().and_then(|snap| snap[nth].clone());
-            self.recover_partition(nth, manifest.as_ref(), of_rules, &all)?;
-            if self.error.is_some() {
-                return Ok(());
-            }
-        }
-        if partitions != self.setup.runtime.partitions {
-            self.deal(&all);
-        }
-        Ok(())
-    }
-
-    /// The newest snapshot that the match logs reach, if its files can be read.
-    fn pick_snapshot(&mut self) -> Result<Option<Manifest>, StoreError> {
-        let (finished, skipped) = self.server.files.snapshots.list()?;
-        if !skipped.is_empty() {
-            self.hit(S::SnapshotSkipped);
-        }
-        let mut damage = None;
-        for manifest in finished {
-            let reached = manifest.files.iter().all(|file| {
-                let ns = self.setup.runtime.namespaces.iter().position(|c| c.name.as_str() == file.namespace);
-                self.server.files.logs[ns.unwrap_or_default()].visible() >= file.match_log_end
-            });
-            if !reached {
-                self.wrong(format!("snapshot {} counts, and the logs do not reach it", manifest.number));
-            }
-            match self.read_through(&manifest) {
-                Ok(()) => {
-                    self.server.files.snapshots.adopt(&manifest)?;
-                    return Ok(Some(manifest));
-                }
-                Err(error) if error.is_damage() => damage = Some(error),
-                Err(error) => return Err(error),
-            }
-            self.hit(S::SnapshotDamaged);
-            if !self.note_lies() {
-                break;
-            }
-        }
-        if let Some(error) = damage {
-            return Err(error);
-        }
-        Ok(None)
-    }
-
-    fn read_through(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        for file in &manifest.files {
-            let mut reader = self.server.files.snapshots.read(manifest.number, &file.written)?;
-            while reader.next()?.is_some() {}
-        }
-        Ok(())
-    }
-
-    /// A machine of a partition and namespace, out of a snapshot.
-    fn restored(&self, manifest: &Manifest, nth: usize, ns: usize) -> Result<Partition, StoreError> {
-        let name = self.setup.runtime.namespaces[ns].name.as_str();
-        let is = |file: &&crate::store::ManifestFile| file.namespace == name && file.partition == nth as u32;
-        let max_age = self.setup.runtime.namespaces[ns].max_age;
-        let config = PartitionConfig { max_age, sliced: true, seed: nth as u64 };
-        let Some(file) = manifest.files.iter().find(is) else { return Ok(Partition::new(config)) };
-        let mut reader = self.server.files.snapshots.read(manifest.number, &file.written)?;
-        let mut restorer = Restorer::new(config, file.written.bytes);
-        while let Some(block) = reader.next()? {
-            restorer.block(block).unwrap();
-        }
-        Ok(restorer.finish().unwrap())
-    }
-
-    fn recover_partition(
-        &mut self,
-        nth: usize,
-        manifest: Option<&Manifest>,
-        of_rules: Option<(u64, Rc<Vec<Rules>>)>,
-        all: &[Again],
-    ) -> Result<(), StoreError> {
-        let namespaces = self.history.len();
-        let (orders, mut machines, mut logged) =
-            (of_rules.as_ref().map_or(0, |one| one.0), Vec::new(), Vec::new());
-        for ns in 0..namespaces {
-            let name = self.setup.runtime.namespaces[ns].name.as_str();
-            let file = manifest.and_then(|manifest| {
-                manifest.files.iter().find(|f| f.namespace == name && f.partition == nth as u32)
-            });
-            if let (Some(manifest), Some(file)) = (manifest, file) {
-                if file.last_action != orders {
-                    self.wrong(format!("the snapshot names {} orders, not {orders}", file.last_action));
-                }
-                let told = all.iter().take(file.last_action as usize).map(|(again, _)| &again.told);
-                machines.push(stand_alerts(self.restored(manifest, nth, ns)?, told));
-            } else {
-                let max_age = self.setup.runtime.namespaces[ns].max_age;
-                machines.push(Partition::new(PartitionConfig { max_age, sliced: true, seed: nth as u64 }));
-            }
-            logged.push(self.logged_of(nth, ns, file.map_or(0, |file| file.match_log_end))?);
-        }
-        let config = &self.setup.runtime;
-        let (sink, clock) = (Arc::clone(&self.server.sink), Arc::clone(&self.server.clock));
-        let mut driver = Driver::of(machines, config, sink, clock);
-        driver.set_slice(self.setup.slice);
-        let mut rules = match of_rules {
-            Some((_, rules)) => (*rules).clone(),
-            None => self.setup.max_ages.iter().map(|age| Rules::new(*age)).collect(),
-        };
-        let mut unknown = false;
-        for (ns, history) in self.history.iter().enumerate() {
-            for (alert, device) in history.stories.keys() {
-                if self.server.partition(*device) == nth {
-                    unknown |= !rules[ns].devices.contains_key(device);
-                    rules[ns].note(*alert, *device);
-                }
-            }
-        }
-        if unknown {
-            self.hit(S::NotedUnknown);
-        }
-        let mut recovery = Recovery::begin(driver, orders, logged);
-        for (again, order) in all {
-            recovery.order(&again.told, again.no);
-            if again.no >= orders {
-                rules.iter_mut().for_each(|rules| rules.order(order));
-            }
-        }
-        let driver = recovery.end();
-        for (ns, rules) in rules.iter_mut().enumerate() {
-            self.drop_logged(ns, rules);
-        }
-        self.server.shards[nth] = Shard::of(driver, rules);
-        self.collect(nth);
-        Ok(())
+        self.recover_partitions(&all)
     }
 
     /// By the rules as they are: of what is applied again, the log need not say what it says.
-    fn drop_logged(&mut self, ns: usize, rules: &mut Rules) {
+    pub(super) fn drop_logged(&mut self, ns: usize, rules: &mut Rules) {
         let stories = &self.history[ns].stories;
         let mut seen = Vec::new();
         let before = rules.found.len();
@@ -362,7 +223,7 @@ impl World {
     /// What was synced is not there. One misdirected write may take records together with the seal
     /// that names them, which is two broken things at once and passes for a torn tail; a snapshot
     /// that knew them tells, else it is the limit that the store names.
-    fn lost(&mut self, why: String) {
+    pub(super) fn lost(&mut self, why: String) {
         self.note_lies();
         if self.disk.counts().misdirected == 0 {
             return self.wrong(why);
@@ -380,8 +241,10 @@ impl World {
             found[nth] = cursor.offset.0;
             let first = server.files.logs[self.partners[nth].ns].first();
             // A newer one that the crash took did not count; this one may have been too old.
-            self.gone[nth] |= first > cursor.offset.0 && cursor.at.0 < self.too_old[self.partners[nth].ns];
-            if first > cursor.offset.0 && !self.gone[nth] {
+            if first > cursor.offset.0 && cursor.at.0 < self.too_old[self.partners[nth].ns] {
+                self.gone[nth] = self.gone[nth].max(cursor.offset.0 + 1);
+            }
+            if first > cursor.offset.0 && cursor.offset.0 >= self.gone[nth] {
                 let offset = cursor.offset.0;
                 self.wrong(format!("the log begins at {first}, the cursor of partner {nth} is {offset}"));
             }
@@ -444,21 +307,5 @@ impl World {
             self.wrong(format!("the log speaks of alert {no}, which the journal has not"));
         }
         Ok(Some(all))
-    }
-
-    /// What a match log tells of a partition's devices, from an offset on.
-    fn logged_of(&self, nth: usize, ns: usize, from: u64) -> Result<Logged, StoreError> {
-        let mut logged = Logged::default();
-        for record in read_all(&self.server.files.logs[ns].reader(), from)? {
-            debug_assert_eq!(record.kind, MATCHES);
-            let matches = MatchColumns::read(&record.payload.slice(Header::BYTES..)).unwrap();
-            for (first, head, devices) in matches.runs() {
-                let devices = (first.0..)
-                    .zip(devices)
-                    .filter(|(offset, device)| *offset >= from && self.server.partition(device.0) == nth);
-                logged.note(&head, devices.map(|(_, device)| device));
-            }
-        }
-        Ok(logged)
     }
 }

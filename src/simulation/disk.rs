@@ -34,7 +34,7 @@ pub(super) struct Files {
     pub(super) copied: usize,
 }
 
-fn options(id: u64) -> LogOptions {
+pub(super) fn options(id: u64) -> LogOptions {
     LogOptions { id, group_bytes_max: 5 << 10, segment_bytes: 0, ..LogOptions::default() }
 }
 

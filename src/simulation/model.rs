@@ -265,19 +265,11 @@ impl Rules {
         self.max_age.is_none_or(|age| self.clock.saturating_sub(at) <= age)
     }
 
-    /// The share of devices that `mine` names, of partitions that have all done these orders. What some
-    /// of them have not done yet is done again.
+    /// The share of devices that `mine` names, of partitions that have all done these orders and stand at one time.
     pub(super) fn dealt(old: &[&Self], mine: impl Fn(u64) -> bool, orders: &[Rc<Order>]) -> Self {
         let mut new = Self::new(old[0].max_age);
         orders.iter().for_each(|order| new.order(order));
-        let clock = old.iter().map(|rules| rules.clock).min().unwrap_or(i64::MIN);
-        let pending = old.iter().any(|rules| {
-            rules.clock != old[0].clock || rules.next_stage_at().is_some_and(|due| due <= rules.clock)
-        });
-        new.pass(clock);
-        if !pending {
-            new.stages_through(clock);
-        }
+        new.stages_through(old[0].clock);
         for rules in old {
             let own = rules.devices.iter().filter(|(device, _)| mine(**device));
             new.devices.extend(own.map(|(device, seen)| (*device, *seen)));

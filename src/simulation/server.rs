@@ -1,10 +1,13 @@
 //! The process under test: real drivers, the real desk and real match logs, without threads. What
 //! threads and queues do in the program, its calls do one by one, in the order that the dice want.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+
+use tokio::sync::Semaphore;
 
 use super::disk::Files;
 use super::keeper::Keeper;
@@ -13,12 +16,17 @@ use super::places::places;
 use crate::delivery::{Delivery, LagLimits, Ticks, TicksHand};
 use crate::desk::{DeskCore, DeskError, Pending, Receipt};
 use crate::domain::{
-    CursorAt, DeviceId, EventTime, Match, MaxAge, Namespace, Offset, Ping, PingRow, Position, partition_of,
+    CursorAt, DeviceId, EventTime, Match, MaxAge, Namespace, Offset, Ping, PingCounts, PingRow, Position,
+    partition_of,
 };
 use crate::engine::Partition;
+use crate::keeper::pings::{Handle, Work};
+use crate::quic::ledger::Ledger;
 use crate::runtime::{
-    AlertInfo, Clock, ClockMode, Driver, MatchSink, NamespaceConfig, NamespaceIx, Output, RuntimeConfig, Told,
+    AlertInfo, Applied, Clock, ClockMode, Driver, MatchSink, NamespaceConfig, NamespaceIx, Output,
+    RuntimeConfig, SourceSession, Sources, Told, seams,
 };
+use crate::store::SourceMark;
 
 /// The server's clock: the world sets it, and it never goes back within a process.
 #[derive(Debug)]
@@ -47,6 +55,8 @@ impl Clock for SimClock {
 /// Most bytes of sealed chunks that a match log holds in memory, and most matches of a chunk.
 pub(super) const LOG_BYTES: usize = 5_000;
 const LOG_CHUNK: usize = 8;
+/// Batches of all sessions that are not applied, or not kept.
+pub(super) const ROOM: usize = 12;
 
 /// Real match logs, and a copy of what went in. Where a log is full of what is not kept yet, what would
 /// wait in a partition's thread waits in `late`, and the partitions do nothing meanwhile.
@@ -151,11 +161,16 @@ pub(super) struct Batch {
     pub(super) ns: usize,
     pub(super) no: u64,
     pub(super) pings: Vec<(u64, Seen)>,
+    /// Devices of which a ping was ever refused as one of the future.
+    pub(super) refused: RefCell<BTreeSet<u64>>,
 }
 
 /// The pings of a batch that are one partition's.
 pub(super) struct BatchPart {
     pub(super) session: u64,
+    pub(super) part: seams::Part,
+    /// It is the batch as it came.
+    pub(super) whole: bool,
     pub(super) batch: Rc<Batch>,
 }
 
@@ -193,51 +208,84 @@ pub(super) struct Waiting {
     pub(super) request: u64,
 }
 
-/// What is applied of a named source's batches.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ledger {
-    pub(super) applied: u64,
-    ahead: BTreeSet<u64>,
-    /// By session and number: parts that are not applied.
-    left: BTreeMap<(u64, u64), usize>,
-    /// A restart does not lose these.
-    pub(super) safe: u64,
+/// Something that a partition did, as its ping log has it.
+pub(super) enum Did {
+    Order(u64, Rc<Order>),
+    Stages(i64),
+    Pings { now: i64, batch: Rc<Batch> },
 }
 
-impl Ledger {
-    pub(super) fn restarted(safe: u64) -> Self {
-        Self { applied: safe, safe, ..Self::default() }
-    }
-
-    pub(super) fn begin(&mut self, session: u64, no: u64, parts: usize) {
-        if parts == 0 {
-            self.whole(no);
-        } else {
-            self.left.insert((session, no), parts);
-        }
-    }
-
-    pub(super) fn part_applied(&mut self, session: u64, no: u64) {
-        if let Some(left) = self.left.get_mut(&(session, no)) {
-            *left -= 1;
-            if *left == 0 {
-                self.left.remove(&(session, no));
-                self.whole(no);
+impl Did {
+    /// It is done again: by the rules, at its own time.
+    pub(super) fn again(&self, rules: &mut [Rules], orders: &mut u64, skew: i64, mine: impl Fn(u64) -> bool) {
+        match self {
+            Self::Order(no, _) if *no < *orders => {}
+            Self::Order(no, order) => {
+                rules.iter_mut().for_each(|rules| rules.order(order));
+                *orders = no + 1;
+            }
+            Self::Stages(through) => rules.iter_mut().for_each(|rules| rules.stages_through(*through)),
+            Self::Pings { now, batch } => {
+                let rules = &mut rules[batch.ns];
+                rules.batch(*now);
+                for (device, seen) in batch.pings.iter().filter(|(device, _)| mine(*device)) {
+                    rules.ping(*now, skew, *device, *seen);
+                }
             }
         }
     }
+}
 
-    fn whole(&mut self, no: u64) {
-        if no > self.applied {
-            self.ahead.insert(no);
-        }
-        while self.ahead.remove(&(self.applied + 1)) {
-            self.applied += 1;
+/// A source's session, as the door has it.
+pub(super) struct Session {
+    pub(super) source: usize,
+    pub(super) speaks: SourceSession,
+    reports: seams::Session,
+    applied: Ledger,
+    kept: Ledger,
+    /// By number, of batches that are not reported: how many pings, and how many of them are in the future.
+    pub(super) due: BTreeMap<u64, (u64, u64)>,
+    /// What the source was told of what is safe.
+    pub(super) told: u64,
+}
+
+impl Session {
+    pub(super) fn new(source: usize, speaks: SourceSession, durable: bool, room: &Arc<Semaphore>) -> Self {
+        let first = speaks.first();
+        Self {
+            source,
+            speaks,
+            reports: seams::Session::new(durable, Arc::clone(room)),
+            applied: Ledger::new(first),
+            kept: Ledger::new(first),
+            due: BTreeMap::new(),
+            told: first - 1,
         }
     }
 
-    pub(super) fn in_flight(&self) -> usize {
-        self.left.len()
+    /// All batches up to this one are applied.
+    pub(super) fn applied(&self) -> u64 {
+        self.applied.applied()
+    }
+
+    /// Hears what is applied and what is kept; says up to which batch all is safe.
+    pub(super) fn hear(&mut self) -> Result<u64, String> {
+        while let Ok(Applied { number, counts }) = self.reports.applied.try_recv() {
+            let due = self.due.remove(&number);
+            if due != Some((counts.total(), counts.rejected_total())) {
+                return Err(format!(
+                    "of batch {number} became {counts:?}; in all and in the future: {due:?}"
+                ));
+            }
+            self.applied.apply(number, counts);
+        }
+        while let Ok(number) = self.reports.kept.try_recv() {
+            self.kept.apply(number, PingCounts::default());
+            self.speaks.kept(self.kept.applied());
+        }
+        self.speaks.applied(self.applied.applied());
+        let safe = *self.speaks.safe().borrow_and_update();
+        Ok(safe.min(self.applied.applied()))
     }
 }
 
@@ -253,10 +301,17 @@ pub(super) struct Server {
     pub(super) told: crate::desk::Mark,
     /// What the rules make of actions that partitions were not told.
     pub(super) orders: VecDeque<(u64, Rc<Order>)>,
-    /// By source.
-    pub(super) ledgers: Vec<Ledger>,
-    /// Sessions that are open, with their source.
-    pub(super) sessions: BTreeMap<u64, usize>,
+    pub(super) sources: Arc<Sources>,
+    /// Sessions that are open.
+    pub(super) sessions: BTreeMap<u64, Session>,
+    /// What batches take while they are not applied, or not kept.
+    pub(super) room: Arc<Semaphore>,
+    /// The ping logs' threads, by partition, where there are ping logs.
+    pub(super) works: Vec<Work>,
+    pub(super) ping_logs: Option<Handle>,
+    /// What recovery said: orders that snapshot and ping logs have, by partition; and the sources' marks.
+    pub(super) logged_orders: Vec<u64>,
+    pub(super) back_sources: Vec<SourceMark>,
     /// Moves the clock that partners are judged by.
     pub(super) hand: TicksHand,
     pub(super) keeper: Option<Keeper>,
@@ -269,8 +324,9 @@ pub(super) struct Setup {
     pub(super) max_ages: Vec<Option<i64>>,
     pub(super) skew: i64,
     pub(super) slice: usize,
-    pub(super) sources: usize,
     pub(super) lag: LagLimits,
+    /// Pings are kept in logs.
+    pub(super) durable: bool,
 }
 
 impl Setup {
@@ -279,8 +335,8 @@ impl Setup {
         max_ages: Vec<Option<i64>>,
         skew: i64,
         slice: usize,
-        sources: usize,
         lag: LagLimits,
+        durable: bool,
     ) -> Self {
         let namespaces = max_ages.iter().enumerate().map(|(n, age)| NamespaceConfig {
             name: Namespace::new(["north", "south", "east"][n]).unwrap(),
@@ -293,7 +349,7 @@ impl Setup {
             clock_skew_ms: skew,
             sliced: true,
         };
-        Self { runtime, max_ages, skew, slice, sources, lag }
+        Self { runtime, max_ages, skew, slice, lag, durable }
     }
 }
 
@@ -319,8 +375,13 @@ impl Server {
             waiting: Vec::new(),
             told: crate::desk::Mark::default(),
             orders: VecDeque::new(),
-            ledgers: vec![Ledger::default(); setup.sources],
+            sources: Arc::default(),
             sessions: BTreeMap::new(),
+            room: Arc::new(Semaphore::new(ROOM)),
+            works: Vec::new(),
+            ping_logs: None,
+            logged_orders: Vec::new(),
+            back_sources: Vec::new(),
             hand,
             keeper: None,
         };
@@ -348,15 +409,26 @@ impl Server {
         self.clock.now().0
     }
 
-    /// A batch came in: its parts go to the partitions' queues.
-    pub(super) fn take_batch(&mut self, session: u64, batch: &Rc<Batch>) {
-        let mut parts = vec![false; self.shards.len()];
-        batch.pings.iter().for_each(|(device, _)| parts[self.partition(*device)] = true);
-        let count = parts.iter().filter(|has| **has).count();
-        self.ledgers[batch.source].begin(session, batch.no, count);
-        for (shard, _) in self.shards.iter_mut().zip(parts).filter(|(_, has)| *has) {
-            shard.data.push_back(BatchPart { session, batch: Rc::clone(batch) });
+    /// A batch came in: its parts go to the partitions' queues, or all of it to one, where it may. False where there
+    /// is no room.
+    pub(super) fn take_batch(&mut self, session: u64, batch: &Rc<Batch>, whole: bool) -> bool {
+        let parts: BTreeSet<usize> = batch.pings.iter().map(|(device, _)| self.partition(*device)).collect();
+        let Some(of) = self.sessions.get_mut(&session) else { return true };
+        let Some(ticket) = of.reports.take(batch.no) else { return false };
+        of.due.insert(batch.no, (batch.pings.len() as u64, 0));
+        let part = |part, whole| BatchPart { session, part, whole, batch: Rc::clone(batch) };
+        match parts.first() {
+            Some(only) if whole && parts.len() == 1 => {
+                self.shards[*only].data.push_back(part(ticket, true));
+            }
+            _ => {
+                for nth in parts {
+                    self.shards[nth].data.push_back(part(ticket.another(), false));
+                }
+                ticket.all_sent();
+            }
         }
+        true
     }
 
     /// The rows of a part, and their base.

@@ -3,6 +3,7 @@
 
 use super::acts::{HOUR, MINUTE};
 use super::dice::Situation as S;
+use super::server::ROOM;
 use super::world::{Manner, World};
 
 impl World {
@@ -52,6 +53,8 @@ impl World {
             }
             moved |= !self.server.waiting.is_empty() || self.server.sink.late() > 0;
             self.sync_journal();
+            self.sync_pings();
+            moved |= self.server.room.available_permits() < ROOM;
             for ns in 0..self.history.len() {
                 self.sync_log(ns);
             }

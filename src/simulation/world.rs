@@ -4,18 +4,21 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use zerocopy::IntoBytes;
+
 use super::acts::{Act, HOUR, MINUTE};
 use super::checks::{History, same};
 use super::dice::{Dice, Seen, Situation as S, Trace};
 use super::disk::Files;
 use super::keeper::Snap;
 use super::model::{Desk, Found, Part};
-use super::server::{Batch, Server, Setup, plain};
+use super::server::{Batch, BatchPart, Did, Server, Setup, plain};
 use crate::delivery::{LagLimits, Patience};
-use crate::domain::{DeviceId, PartSpec, Uncertainty};
+use crate::domain::{DeviceId, EventTime, PartSpec, PingRow, Uncertainty};
 use crate::geo::PreparedArea;
 use crate::runtime::NamespaceIx;
 use crate::store::faulty::FaultyDisk;
+use crate::wire::{BatchHead, Encoding, PingBatch};
 
 /// Where time starts, Unix ms.
 const START: i64 = 1_779_000_000_000;
@@ -24,7 +27,7 @@ const START: i64 = 1_779_000_000_000;
 pub(super) enum Message {
     Act { authority: usize, request: u64, act: Rc<Act> },
     Reply { authority: usize, request: u64, action: Option<u64> },
-    Safe { source: usize, safe: u64 },
+    Safe { source: usize, session: u64, safe: u64 },
     Matches { partner: usize, connection: u64, first: u64, matches: Vec<Found> },
     Cursor { partner: usize, connection: u64, offset: u64 },
 }
@@ -132,8 +135,8 @@ pub(super) struct World {
     pub(super) durable_cursors: Vec<u64>,
     /// What the server took of each partner's acknowledgements last, and when by its clock.
     pub(super) acked: Vec<Option<(u64, i64)>>,
-    /// By partner: its cursor was too old for retention when the log was trimmed.
-    pub(super) gone: Vec<bool>,
+    /// By partner: cursors below this offset were too old for retention when the log was trimmed, or came too late.
+    pub(super) gone: Vec<u64>,
     /// By namespace: cursors older than this have held nothing back.
     pub(super) too_old: Vec<i64>,
     /// What a partner may have seen ends here, by namespace.
@@ -143,7 +146,14 @@ pub(super) struct World {
     pub(super) crowd: bool,
     /// The newest area that partitions were told of.
     pub(super) area: Option<Area>,
-    /// The newest time that pings of a device were accepted and safe.
+    /// By namespace and device: the newest time of a ping that a source was told is safe.
+    pub(super) promised: Vec<BTreeMap<u64, i64>>,
+    /// What partitions did, by their number and partition, as ping logs have it.
+    pub(super) did: BTreeMap<(u32, usize), Vec<Did>>,
+    /// Ping logs were switched on once.
+    pub(super) once_durable: bool,
+    /// By source: the number after the last batch that reached the server.
+    pub(super) came: Vec<u64>,
     pub(super) error: Option<String>,
 }
 
@@ -197,7 +207,7 @@ impl World {
             age_ms: dice.pick(&[HOUR, 3 * HOUR, 24 * HOUR]) as u64,
             silent_ms: dice.pick(&[5 * MINUTE, 30 * MINUTE]) as u64,
         };
-        let setup = Setup::new(partitions, max_ages, MINUTE, slice, sources.len(), lag);
+        let setup = Setup::new(partitions, max_ages, MINUTE, slice, lag, false);
         let time = START + dice.range(0, HOUR);
         let disk = FaultyDisk::new(seed);
         let (files, _) = Files::open(&disk, namespaces, dice.next()).unwrap();
@@ -221,12 +231,16 @@ impl World {
             history: vec![History::default(); namespaces],
             net: Vec::new(),
             streams: Vec::new(),
+            came: vec![0; sources.len()],
             sources,
             authorities: (0..1 + dice.below(2)).map(|_| Authority::default()).collect(),
             durable_cursors: vec![0; partners.len()],
             acked: vec![None; partners.len()],
-            gone: vec![false; partners.len()],
+            gone: vec![0; partners.len()],
             too_old: vec![i64::MIN; setup.max_ages.len()],
+            promised: vec![BTreeMap::new(); setup.max_ages.len()],
+            did: BTreeMap::new(),
+            once_durable: false,
             shown: vec![0; namespaces],
             partners,
             serial: 0,
@@ -263,6 +277,11 @@ impl World {
 
     /// Runs to the end; what is wrong, if anything is.
     pub(super) fn run(&mut self) -> Result<(), String> {
+        // The first start is one like others.
+        self.crashing = true;
+        self.setup.durable = self.dice.one_in(2);
+        self.restart();
+        self.crashing = false;
         let steps = if self.crowd { self.dice.range(150, 500) } else { self.dice.range(40, 240) };
         for _ in 0..steps {
             self.step();
@@ -295,10 +314,11 @@ impl World {
             }
             71..=76 => self.keeper_steps(),
             77..=84 => self.sync_journal(),
-            85..=93 => {
+            85..=90 => {
                 let ns = self.dice.below(self.history.len());
                 self.sync_log(ns);
             }
+            91..=93 => self.sync_pings(),
             94..=95 => self.network_fault(),
             96 if self.dice.one_in(2) => self.disk_fault(),
             96 => self.clock_fault(),
@@ -377,6 +397,7 @@ impl World {
         if !busy && let Some((no, told, order)) = shard.urgent.pop_front() {
             shard.driver.order(&told.order, no);
             shard.rules.iter_mut().for_each(|rules| rules.order(&order));
+            self.note_did(nth, || Did::Order(no, order));
             self.trace.note("order", &[nth as i64, no as i64, now]);
             self.collect(nth);
             return true;
@@ -392,6 +413,7 @@ impl World {
             shard.driver.apply_due_stages();
             if due.is_some_and(|due| due <= now) {
                 shard.rules.iter_mut().for_each(|rules| rules.stages_through(now));
+                self.note_did(nth, || Did::Stages(now));
                 self.trace.note("stages", &[nth as i64, now]);
             }
         }
@@ -401,7 +423,7 @@ impl World {
             if shard.driver.has_work() {
                 self.seen.hit(S::ScanMeetsPing);
             }
-            self.pings(nth, part.session, &part.batch, now);
+            self.pings(nth, part, now);
             let due =
                 |rules: &super::model::Rules| rules.next_stage_at().is_some_and(|due| due <= rules.clock);
             if self.faults && self.server.shards[nth].rules.iter().any(due) {
@@ -413,11 +435,25 @@ impl World {
         worked
     }
 
-    fn pings(&mut self, nth: usize, session: u64, batch: &Rc<Batch>, now: i64) {
+    /// A partition did something, which its ping log has where there is one.
+    fn note_did(&mut self, nth: usize, did: impl FnOnce() -> Did) {
+        if self.server.ping_logs.is_some() {
+            let partitions = self.server.shards.len() as u32;
+            self.did.entry((partitions, nth)).or_default().push(did());
+        }
+    }
+
+    fn pings(&mut self, nth: usize, part: BatchPart, now: i64) {
         use super::model::Fate;
-        let (base, rows, own) = self.server.rows(nth, batch);
+        let BatchPart { session, part, whole, batch } = part;
+        let (base, rows, own) = self.server.rows(nth, &batch);
+        let of = self.server.shards.len() as u16;
         let shard = &mut self.server.shards[nth];
-        let counts = shard.driver.pings(NamespaceIx(batch.ns as u16), base, &rows, &[]);
+        let ns = NamespaceIx(batch.ns as u16);
+        match whole {
+            true => part.whole(&mut shard.driver, ns, as_it_came(base, &rows, nth as u16, of)),
+            false => part.rows(&mut shard.driver, ns, base, rows),
+        }
         let rules = &mut shard.rules[batch.ns];
         rules.batch(now);
         let (mut future, devices) = (0, own.iter().map(|(device, _)| *device).collect::<Vec<_>>());
@@ -428,19 +464,23 @@ impl World {
             match rules.ping(now, self.setup.skew, device, seen) {
                 Fate::Taken => {}
                 Fate::Stale => self.seen.hit(S::PingStale),
-                Fate::Future => future += 1,
+                Fate::Future => {
+                    future += 1;
+                    batch.refused.borrow_mut().insert(device);
+                }
             }
         }
         if future > 0 {
             self.seen.hit(S::PingFuture);
         }
-        if counts.rejected_total() != future || counts.total() != rows.len() as u64 {
-            self.wrong(format!("{counts:?} of {} pings, {future} of them in the future", rows.len()));
+        let due = self.server.sessions.get_mut(&session).and_then(|session| session.due.get_mut(&batch.no));
+        if let Some(due) = due {
+            due.1 += future;
         }
         self.note_rows(nth, batch.ns, &devices);
         self.trace.note("pings", &[nth as i64, batch.source as i64, batch.no as i64, now]);
+        self.note_did(nth, || Did::Pings { now, batch });
         self.collect(nth);
-        self.server.ledgers[batch.source].part_applied(session, batch.no);
     }
 
     /// A preview of an area is counted, by slices, while nothing else happens.
@@ -530,6 +570,19 @@ impl World {
             }
         }
     }
+}
+
+/// A batch for a partition, in the bytes of its frame.
+fn as_it_came(base: EventTime, rows: &[PingRow], partition: u16, of: u16) -> PingBatch {
+    let head = BatchHead {
+        number: 0.into(),
+        base_ms: base.0.into(),
+        count: (rows.len() as u32).into(),
+        partition: partition.into(),
+        partitions: of.into(),
+    };
+    let content = [head.as_bytes(), rows.as_bytes()].concat();
+    PingBatch::read(Encoding::Rows, &content.into()).unwrap()
 }
 
 /// Which partner has this name.

@@ -186,7 +186,46 @@ impl World {
         }
     }
 
-    fn write_log(&mut self, ns: usize) -> Result<(), StoreError> {
+    /// What partitions did goes to their ping logs; sessions are told.
+    pub(super) fn sync_pings(&mut self) {
+        if let Err(error) = self.write_ping_logs() {
+            return self.store_error(error);
+        }
+        self.hear();
+    }
+
+    /// A turn of each thread that keeps pings, or of one.
+    pub(super) fn write_ping_logs(&mut self) -> Result<(), StoreError> {
+        let works = &mut self.server.works;
+        let only = (self.faults && self.dice.one_in(2)).then(|| self.dice.below(works.len().max(1)));
+        for (nth, work) in works.iter_mut().enumerate() {
+            if only.is_none_or(|only| only == nth) {
+                work.turn(std::time::Duration::ZERO)?;
+                let shown = self.server.ping_logs.as_ref().map_or(0, |logs| logs.visible(nth as u32));
+                self.trace.note("pings synced", &[nth as i64, shown as i64]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sessions hear what is applied, kept and safe, and say it to their sources.
+    pub(super) fn hear(&mut self) {
+        for (no, session) in &mut self.server.sessions {
+            match session.hear() {
+                Ok(safe) if safe > session.told => {
+                    session.told = safe;
+                    if self.server.ping_logs.is_some() {
+                        self.seen.hit(S::PingsKept);
+                    }
+                    self.net.push(Message::Safe { source: session.source, session: *no, safe });
+                }
+                Ok(_) => {}
+                Err(why) => drop(self.error.get_or_insert(why)),
+            }
+        }
+    }
+
+    pub(super) fn write_log(&mut self, ns: usize) -> Result<(), StoreError> {
         let sink = std::sync::Arc::clone(&self.server.sink);
         let log = sink.delivery.log(NamespaceIx(ns as u16));
         let stored = &mut self.server.files.logs[ns];

@@ -82,6 +82,8 @@ bounds! {
     Cursors = "cursors", [CURSORS_MAX];
     /// Bytes of the match logs in memory; full is no trouble where readers keep up.
     MatchLogBytes = "match_log_bytes", [MATCH_LOGS_BYTES_MAX];
+    /// Reads of old matches from the disk that are under way; further ones wait.
+    ColdReads = "cold_reads", [COLD_READS_MAX];
     /// Alerts whose first match is awaited, for the histogram.
     FirstMatchesAwaited = "first_matches_awaited", [FIRST_MATCHES_AWAITED_MAX];
     /// HTTP connections.
@@ -216,6 +218,7 @@ mod tests {
             ],
         ),
         ("held against each partner, which `hexcast_partner_lag` shows", &["LAG_MATCHES_MAX"]),
+        ("a partner's share of `cold_reads`", &["COLD_READS_PER_PARTNER_MAX"]),
         (
             "kept by QUIC, which does not say how full they are",
             &["STREAM_WINDOW_BYTES", "CONNECTION_WINDOW_BYTES", "SEND_WINDOW_BYTES"],

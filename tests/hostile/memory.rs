@@ -56,6 +56,13 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// The bytes that are held because of `work` on this thread, once it has ended.
+pub(crate) fn held_after<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = HELD.get();
+    let result = work();
+    (result, HELD.get().wrapping_sub(before))
+}
+
 /// The most bytes that `work` holds at a time on this thread, on top of what is held before.
 pub(crate) fn most_held<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();

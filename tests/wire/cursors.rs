@@ -84,7 +84,7 @@ impl Patient {
 }
 
 /// The offsets of the next so many matches.
-async fn take(subscription: &mut Subscription, count: usize) -> Vec<u64> {
+pub(crate) async fn take(subscription: &mut Subscription, count: usize) -> Vec<u64> {
     let mut offsets = Vec::new();
     while offsets.len() < count {
         let event = tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap().unwrap();

@@ -47,7 +47,7 @@ impl World {
         (Self::with_delivery(ClockMode::Wall, delivery, |delivery| delivery), hand)
     }
 
-    fn with_delivery(
+    pub(crate) fn with_delivery(
         clock: ClockMode,
         delivery: impl FnOnce(&[NamespaceConfig]) -> Delivery,
         sink: impl FnOnce(Arc<Delivery>) -> Arc<dyn MatchSink>,

@@ -30,17 +30,7 @@ fn circle(radius_km: Option<f64>) -> Area {
 
 /// A draft that gives nothing.
 pub(in crate::desk) fn bare(id: &str) -> AlertDraft {
-    AlertDraft {
-        id: id.into(),
-        status: None,
-        sent: None,
-        lost_at: None,
-        expires: None,
-        area: None,
-        policy: None,
-        uncertainty: None,
-        content: serde_json::Map::new(),
-    }
+    AlertDraft::bare(id)
 }
 
 /// A draft that can be published at 12:00 and expires at 24:00.

@@ -8,6 +8,7 @@ use crate::desk::{
     DeskCore, Journal, JournalError, JournalFile, Mark, Need, ReportNo, StoredError, StoredJournal,
 };
 use crate::domain::{CursorAt, Namespace, Offset};
+use crate::planted::{Defect, must_be_found};
 use crate::store::LogOptions;
 use crate::store::faulty::FaultyDisk;
 
@@ -92,12 +93,18 @@ fn cut_at(operations: u64, draw: u64) -> bool {
     disk.set_fuse(Some(operations));
     let committed = story(&disk);
     let dead = disk.is_dead();
+    look_at_what_is_left(&disk, committed, &format!("{operations}, {draw}"));
+    dead
+}
+
+/// The power goes: what was committed must come back.
+fn look_at_what_is_left(disk: &FaultyDisk, committed: Committed, when: &str) {
     disk.power_cut();
     disk.set_fuse(None);
-    let (journal, back) = open(&disk).unwrap_or_else(|why| panic!("{operations}, {draw}: {why}"));
-    assert!(back.orders.len() as u64 >= committed.actions, "{operations}, {draw}: {committed:?}");
+    let (journal, back) = open(disk).unwrap_or_else(|why| panic!("{when}: {why}"));
+    assert!(back.orders.len() as u64 >= committed.actions, "{when}: {committed:?}");
     let held = back.cursors.first().map_or(0, |held| held.offset.0);
-    assert!(held >= committed.cursor, "{operations}, {draw}: {held} {committed:?}");
+    assert!(held >= committed.cursor, "{when}: {held} {committed:?}");
     // Numbers of reports go on.
     assert!(back.desk.view(vec![]).next_report.0 >= 2 * (committed.actions / 3));
     drop(journal);
@@ -105,9 +112,44 @@ fn cut_at(operations: u64, draw: u64) -> bool {
     let generations: std::collections::BTreeSet<String> =
         disk.files().iter().filter_map(|(path, _)| path.split('/').nth(1).map(str::to_owned)).collect();
     assert_eq!(generations.len(), 1, "{generations:?}");
-    let (_, again) = open(&disk).unwrap();
+    let (_, again) = open(disk).unwrap();
     assert_eq!(again.orders.len(), back.orders.len());
-    dead
+}
+
+/// The process is killed at each operation, and the power goes at each of the next start. A rename that the first
+/// saw, and that no sync made last, must not be what the second relies on.
+fn killed_and_then_cut() -> u64 {
+    let mut cuts = 0;
+    for operations in 1.. {
+        for start in 0.. {
+            let disk = FaultyDisk::new(operations << 8 | start);
+            disk.set_fuse(Some(operations));
+            let committed = story(&disk);
+            if !disk.is_dead() {
+                return cuts;
+            }
+            disk.crash();
+            disk.set_fuse(Some(start));
+            let opened = open(&disk).is_ok();
+            look_at_what_is_left(&disk, committed, &format!("killed at {operations}, cut at {start}"));
+            cuts += 1;
+            if opened {
+                break;
+            }
+        }
+    }
+    cuts
+}
+
+#[test]
+fn a_start_after_a_kill_may_be_cut_off_too() {
+    let cuts = killed_and_then_cut();
+    assert!(cuts > 1_000, "{cuts}");
+}
+
+#[test]
+fn a_rename_that_does_not_last_yet_is_found_out() {
+    must_be_found(Defect::RenameNotAdopted, || assert!(killed_and_then_cut() > 0));
 }
 
 #[test]
