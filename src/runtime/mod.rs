@@ -32,8 +32,8 @@ pub use crate::domain::partition_of;
 pub use crate::engine::{EventKey, Output};
 pub(crate) use clock::Clock;
 pub(crate) use driver::Driver;
-pub(crate) use recovery::{Logged, Recovery, stand_alerts};
 pub use memory::give_memory;
+pub(crate) use recovery::{Logged, Recovery, stand_alerts};
 pub use replay::{Replay, ReplayError, ReplaySummary, replay};
 pub use sources::{SourceApplied, SourceName, SourceSession, Sources};
 
