@@ -1,9 +1,9 @@
 //! Memory that a growing table will soon use, given by threads that have nothing else to do.
 //!
-//! A page's first touch costs a quarter of a millisecond, and under a hypervisor that has to get the page
-//! first ten milliseconds and more; pings must not wait for it. So whoever owns a [`Region`](super::memory::Region) says how far it
-//! will soon reach, and [`give`] has the system give it, a huge page at a time. Nothing is written: what lies there stays, whatever
-//! its owner does there meanwhile. Where nobody gives, or the system refuses, owners touch their pages themselves.
+//! A page's first touch costs a quarter of a millisecond, and ten and more under a hypervisor that has to get the page
+//! first; pings must not wait for it. So whoever owns a [`Region`](super::memory::Region) says how far it will soon reach,
+//! and [`give`] has the system give that, a huge page at a time. Nothing is written: what lies there stays, whatever its
+//! owner does there meanwhile. Where nobody gives, or the system refuses, owners touch their pages themselves.
 //!
 //! Invariant: memory is given only while its [`Wish`] is marked as being granted, and an owner moves, cuts or unmaps it
 //! only while it is not. So an owner waits for a page at most, and only then.
