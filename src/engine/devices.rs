@@ -122,12 +122,6 @@ impl Devices {
         let _took_time = self.rows.touch_ahead() || self.index.touch_ahead() || self.cells.touch_ahead();
     }
 
-    /// So many devices will come at once.
-    pub(super) fn expect(&mut self, devices: usize) {
-        self.index.expect();
-        self.rows.expect(devices);
-    }
-
     /// Whether any device's set is kept by device.
     pub(super) fn any_spilled(&self) -> bool {
         !self.spilled.is_empty()

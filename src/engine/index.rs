@@ -223,12 +223,6 @@ impl Index {
         self.next.touch_ahead(0)
     }
 
-    /// The table is about to be filled at once.
-    pub(super) fn expect(&mut self) {
-        let lines = self.table.lines.len();
-        self.table.lines.expect(lines);
-    }
-
     /// Asks for the line of a hash.
     #[inline(always)]
     pub(super) fn prefetch(&self, hash: Hash) {

@@ -104,17 +104,6 @@ impl<T: FromBytes> Region<T> {
         true
     }
 
-    /// Makes room for so many elements and asks for all its memory, where somebody gives it.
-    pub(super) fn expect(&mut self, elements: usize) {
-        let bytes = elements.saturating_mul(size_of::<T>());
-        if bytes > self.bytes {
-            self.map(bytes);
-        }
-        if self.bytes >= HUGE_FROM {
-            self.ask(bytes.next_multiple_of(HUGE).min(self.bytes));
-        }
-    }
-
     /// Asks for the first bytes of the mapping, a multiple of a huge page; says whether somebody gives them.
     fn ask(&mut self, wanted: usize) -> bool {
         let given = self.ahead.want(self.start.as_ptr().expose_provenance(), self.touched, wanted);

@@ -186,7 +186,6 @@ impl Restorer {
             let of = self.share.map_or(1, |(_, of)| u64::from(of));
             let rows = if of > 1 { self.rows_max / of } else { rows_expected };
             self.devices.index = Index::sized(self.config.seed, rows as usize);
-            self.devices.expect(rows as usize);
             if flags & PHASE != 0 && self.share.is_none() {
                 self.devices.phase = self.devices.phase.other();
             }

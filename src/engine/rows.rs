@@ -311,11 +311,6 @@ impl Rows {
         self.rows.touch_ahead(soon) || self.walks.touch_ahead(soon / PAGE_ROWS as usize)
     }
 
-    /// So many rows will come at once.
-    pub(super) fn expect(&mut self, rows: usize) {
-        self.rows.expect(rows);
-    }
-
     /// Free pages below the end.
     pub(super) fn free_pages(&self) -> usize {
         self.free_count

@@ -28,7 +28,7 @@ use crate::desk::{Desk, Policies, StoredError, StoredJournal};
 use crate::domain::{EventTime, Offset};
 use crate::engine::SnapshotError;
 use crate::limits::{LOG_SEGMENT_BYTES, SNAPSHOTS_KEPT};
-use crate::runtime::{Keeping, MatchSink, NamespaceIx, Runtime, RuntimeConfig, Sources, give_memory};
+use crate::runtime::{Keeping, MatchSink, NamespaceIx, Runtime, RuntimeConfig, Sources};
 use crate::store::{Disk, LogOptions, OpenReport, RealDisk, SegmentedLog, SnapshotFolder, StoreError};
 use crate::telemetry::{Log, Telemetry};
 use crate::wire::SafeBasis;
@@ -170,7 +170,6 @@ pub struct Setup {
 pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
     let Setup { runtime: config, policies, lag, durable_pings, snapshot_every, telemetry, fatal } = setup;
     let began = Instant::now();
-    give_memory();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(folder)?);
     telemetry.health.doing("reading the action journal");
     let mut torn = 0;
