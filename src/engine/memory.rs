@@ -8,7 +8,7 @@
 //!
 //! Invariant: elements below `len` are initialised, those that were never written are zero.
 
-#![expect(unsafe_code, reason = "maps memory; nothing outside this file sees a pointer")]
+#![expect(unsafe_code, reason = "maps memory; outside this file only `ahead` knows where it lies")]
 
 use std::ffi::c_void;
 use std::ops::{Deref, DerefMut, Range};
