@@ -210,9 +210,9 @@ impl Index {
 
     /// Prepares to grow; says whether that took time.
     pub(super) fn touch_ahead(&mut self) -> bool {
-        if self.old.blocks > 0 {
-            let reached = self.moved * self.table.blocks / self.old.blocks * BLOCK_LINES;
-            return self.table.touch_ahead(reached);
+        // While it grows or shrinks, as far as blocks have moved.
+        if let Some(reached) = (self.moved * self.table.blocks).checked_div(self.old.blocks) {
+            return self.table.touch_ahead(reached * BLOCK_LINES);
         }
         if self.len + self.len / NEXT_SHARE <= self.table.blocks * pace().full {
             return false;
