@@ -203,6 +203,12 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
     let folder = SnapshotFolder::open(Arc::clone(&disk), "snapshots")?;
     let sink = Arc::clone(&delivery) as Arc<dyn MatchSink>;
     let writer = writer.start()?;
+    let (mut kept, skipped) = folder.list()?;
+    // A manifest that cannot be read may be one that names them.
+    if durable_pings && skipped.iter().all(|skipped| skipped.error.is_none()) {
+        kept.truncate(SNAPSHOTS_KEPT);
+        pings::remove_others(&*disk, &snapshots::ping_logs_needed(&kept, None))?;
+    }
     let log_options = || LogOptions { id: random(), ..LogOptions::default() };
     let mut shelf = Shelf::new(Arc::clone(&disk), log_options);
     let how = How::live();
@@ -212,9 +218,6 @@ pub fn start(folder: &Path, setup: Setup) -> Result<Started, KeepError> {
     let mut safe = Vec::new();
     let mut pings = None;
     if durable_pings {
-        let (mut kept, _) = folder.list()?;
-        kept.truncate(SNAPSHOTS_KEPT);
-        pings::remove_others(&*disk, &snapshots::ping_logs_needed(&kept, None))?;
         let logs = shelf.take(config.partitions)?;
         let opened =
             SourcesLog::open(Arc::clone(&disk), log_options(), sources::EVERY, &sources, &config.namespaces);

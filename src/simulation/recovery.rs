@@ -39,6 +39,9 @@ impl World {
         if !skipped.is_empty() {
             self.hit(S::SnapshotSkipped);
         }
+        if self.setup.durable && skipped.iter().all(|skipped| skipped.error.is_none()) {
+            self.remove_ping_logs(&ping_logs_needed(&finished[..finished.len().min(2)], None))?;
+        }
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let mut id = self.dice.next();
         let mut options = move || {
@@ -219,9 +222,6 @@ impl World {
         of_sources: crate::store::LogOptions,
         all: &[Again],
     ) -> Result<(), StoreError> {
-        let (mut kept, _) = self.server.files.snapshots.list()?;
-        kept.truncate(2);
-        self.remove_ping_logs(&ping_logs_needed(&kept, None))?;
         let of = self.setup.runtime.partitions;
         let logs = shelf.take(of)?;
         self.cut_did(of, &logs);
