@@ -14,7 +14,7 @@ use common::{
 };
 use country::Shares;
 use hexcast::domain::{DeviceId, MaxAge};
-use hexcast::runtime::partition_of;
+use hexcast::runtime::{give_memory, partition_of};
 
 /// Alerts that notify everybody.
 const ALERTS: u32 = 10;
@@ -35,6 +35,9 @@ struct Args {
     /// Only let the devices arrive and be notified.
     #[arg(long)]
     stay: bool,
+    /// Nobody gives memory ahead.
+    #[arg(long)]
+    alone: bool,
     #[arg(long, default_value_t = 1)]
     seed: u64,
     #[arg(long, hide = true)]
@@ -47,6 +50,10 @@ fn main() {
         args.devices = DEVICES_OF_A_TEST;
     }
     println!("{}; {} partitions, one thread", processor(), args.partitions);
+    if !args.alone {
+        // As every running engine has it.
+        give_memory();
+    }
     let mut house = House::new(&args);
     let mut world = World::new(args.seed, args.devices, Shares::COUNTRY);
 
@@ -169,8 +176,8 @@ impl House {
             ms(self.partitions.iter().map(each).max().unwrap_or_default())
         };
         println!(
-            "{what}: {} MiB, {:.1} bytes for each of {} in the table{}; longest batch {:.2} ms, order {:.2} ms, \
-             slice {:.2} ms",
+            "{what}: {} MiB, {:.1} bytes for each of {} in the table{}; longest batch {:.2} ms ({:.2} on the clock), \
+             order {:.2} ms, slice {:.2} ms",
             grouped(held >> 20),
             held as f64 / devices as f64,
             grouped(devices),
@@ -180,6 +187,7 @@ impl House {
                 String::new()
             },
             longest(|watched| watched.longest.batch),
+            longest(|watched| watched.longest.batch_wall),
             longest(|watched| watched.longest.order),
             longest(|watched| watched.longest.slice),
         );

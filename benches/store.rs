@@ -4,7 +4,8 @@
 //! nothing, one that keeps matches and actions and takes snapshots, and one that keeps every ping, in turn. `confirm`: how
 //! long an authority waits over QUIC until its alert is confirmed, against a sync of the disk. `restart`: a folder with
 //! 10 M devices and 10 M notifications of 100 alerts, as a crash leaves it and as a clean end does, until the engine
-//! serves; the disk's cache is dropped before where that is allowed.
+//! serves, and the newest snapshot alone, against reading its files; each with the files in the system's memory and, as a
+//! power cut leaves them, without.
 
 #![expect(
     clippy::expect_used,
@@ -14,7 +15,7 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -29,11 +30,14 @@ use hexcast::client::Client;
 use hexcast::delivery::{Delivery, LagLimits, Ticks};
 use hexcast::desk::Policies;
 use hexcast::domain::{DeviceId, EventTime, MaxAge, Namespace, PingRow, partition_of};
+use hexcast::engine::{Partition, PartitionConfig, Restorer};
 use hexcast::keeper::{Setup, Started, start};
 use hexcast::quic::{Server, Services};
 use hexcast::runtime::{ClockMode, MatchSink, NamespaceConfig, NamespaceIx, Runtime, RuntimeConfig};
+use hexcast::store::{ManifestFile, RealDisk, SnapshotFolder};
 use hexcast::telemetry::{Log, Telemetry};
 use hexcast::wire::{Encoding, Header, PingBatch, Target, ping_frame};
+use rustix::fs::{Advice, fadvise};
 
 const PARTITIONS: u32 = 2;
 
@@ -63,6 +67,10 @@ struct Args {
     alerts: usize,
     #[arg(long, default_value_t = 60.0)]
     radius_km: f64,
+    /// Restores once more just before each restart, so that no hypervisor has to get the memory first; else it is given
+    /// time to take back what is free.
+    #[arg(long)]
+    touched: bool,
     /// Where folders are made: on the disk that is meant.
     #[arg(long, default_value = "target")]
     folder: PathBuf,
@@ -318,42 +326,125 @@ async fn restart(args: &Args) {
     println!("{} alerts notified {} devices in all", args.alerts, grouped(end.0));
     close(door).await;
     for (what, data) in [("a crash", &crashed), ("a clean end", &live)] {
-        let cold = drop_caches();
-        let (bytes, reading) = read_snapshot(data);
-        let still_cold = drop_caches();
-        let (started, took) = kept(data, false, Duration::from_secs(600));
-        println!(
-            "restart after {what}: {:.2} s until it serves ({}); the newest snapshot alone is read in {:.2} s ({} MB at {:.2} \
-             GB/s)",
-            took.as_secs_f64(),
-            if cold && still_cold { "nothing of it in memory" } else { "from the system's memory" },
-            reading.as_secs_f64(),
-            bytes >> 20,
-            bytes as f64 / reading.as_secs_f64() / 1e9,
-        );
-        tokio::task::block_in_place(|| started.runtime.stop());
-        std::mem::forget(started.keeper);
+        for cold in [false, true] {
+            let copy = folder.path().join("copy");
+            let (mut reads, mut restores, mut starts, mut bytes) = (vec![], vec![], vec![], 0);
+            let mut is_cold = cold;
+            for _ in 0..args.rounds {
+                let copied = Command::new("cp").args(["-r", "--sparse=always"]).args([data, &copy]).status();
+                assert!(copied.expect("cp runs").success(), "the folder is copied");
+                let mut ready = || is_cold &= get_ready(&copy, cold, args);
+                ready();
+                let (read, reading) = read_snapshot(&copy);
+                ready();
+                let restoring = restore_snapshot(&copy);
+                ready();
+                let (started, took) = kept(&copy, false, Duration::from_secs(600));
+                reads.push(reading.as_secs_f64());
+                restores.push(restoring.as_secs_f64());
+                starts.push(took.as_secs_f64());
+                bytes = read;
+                tokio::task::block_in_place(|| started.keeper.stop(&started.runtime));
+                drop((started.runtime, started.desk, started.delivery));
+                std::fs::remove_dir_all(&copy).expect("it is removed");
+            }
+            println!("  reading {reads:.3?}, restoring {restores:.3?}, restarting {starts:.3?}");
+            let (read, restored, start) = (median(reads), median(restores), median(starts));
+            println!(
+                "restart after {what}, {}, medians of {}: {start:.2} s until it serves; the newest snapshot is read in {read:.3} s \
+                 ({} MB at {:.2} GB/s) and restored in {restored:.3} s, {:.2} of that rate ({:.2} by the whole restart)",
+                match (cold, is_cold) {
+                    (false, _) => "from the system's memory",
+                    (true, true) => "nothing of it in the system's memory",
+                    (true, false) => "perhaps some of it in the system's memory",
+                },
+                args.rounds,
+                bytes / 1_000_000,
+                bytes as f64 / read / 1e9,
+                read / restored,
+                read / start,
+            );
+        }
     }
 }
 
-/// Has the system forget what of files it holds in memory; says whether it could.
-fn drop_caches() -> bool {
-    let synced = Command::new("sync").status().is_ok_and(|status| status.success());
-    synced
-        && std::fs::File::create("/proc/sys/vm/drop_caches").and_then(|mut file| file.write_all(b"3")).is_ok()
+/// Has all files in the system's memory, or none; says whether none is.
+fn get_ready(data: &Path, cold: bool, args: &Args) -> bool {
+    // What is dirty cannot be forgotten.
+    assert!(Command::new("sync").status().is_ok_and(|status| status.success()), "it is synced");
+    if args.touched {
+        restore_snapshot(data);
+    } else {
+        std::thread::sleep(Duration::from_secs(3));
+    }
+    let files = files_below(data);
+    for path in &files {
+        if cold {
+            let file = std::fs::File::open(path).expect("a file");
+            fadvise(&file, 0, None, Advice::DontNeed).expect("the system hears it");
+        } else {
+            std::fs::read(path).expect("a file");
+        }
+    }
+    let held = Command::new("fincore").args(["-b", "-n", "-o", "RES"]).args(files).output();
+    let held = held.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+    cold && !held.is_empty() && held.split_whitespace().all(|bytes| bytes == "0")
 }
 
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder { &mut folders } else { &mut files }.push(entry.path());
+        }
+    }
+    files
+}
+
+/// Reads the newest snapshot's files as they are, each by a thread of its own, as they are restored.
 fn read_snapshot(data: &Path) -> (u64, Duration) {
     let mut all: Vec<PathBuf> = std::fs::read_dir(data.join("snapshots"))
         .map(|all| all.flatten().map(|entry| entry.path()).collect())
         .unwrap_or_default();
     all.sort();
+    let files = files_below(all.last().expect("a snapshot"));
     let begun = Instant::now();
-    let mut bytes = 0;
-    for file in all.last().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten() {
-        bytes += std::fs::read(file.path()).map_or(0, |content| content.len() as u64);
-    }
-    (bytes, begun.elapsed())
+    let bytes = std::thread::scope(|scope| {
+        let read = |path| {
+            let (mut file, mut piece) = (std::fs::File::open(path).expect("a file"), vec![0; 1 << 20]);
+            std::iter::from_fn(|| Some(file.read(&mut piece).expect("a file")).filter(|n| *n > 0))
+                .sum::<usize>()
+        };
+        let threads: Vec<_> = files.iter().map(|path| scope.spawn(move || read(path))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("it reads")).sum::<usize>()
+    });
+    (bytes as u64, begun.elapsed())
+}
+
+/// Restores the newest snapshot as a start does, and nothing else.
+fn restore_snapshot(data: &Path) -> Duration {
+    let disk = Arc::new(RealDisk::open(data).expect("a folder"));
+    let folder = SnapshotFolder::open(disk, "snapshots").expect("a folder");
+    let newest = folder.list().expect("a folder").0.swap_remove(0);
+    let config = PartitionConfig { max_age: MaxAge::Never, sliced: true, seed: 9 };
+    let restore = |file: &ManifestFile| {
+        let mut reader = folder.read(newest.number, &file.written).expect("a file");
+        let mut restorer = Restorer::new(config, file.written.bytes);
+        while let Some(block) = reader.next().expect("as it was written") {
+            restorer.block(block).expect("as it was written");
+        }
+        restorer.finish().expect("as it was written")
+    };
+    let restore = &restore;
+    let begun = Instant::now();
+    let restored = std::thread::scope(|scope| {
+        let threads: Vec<_> = newest.files.iter().map(|file| scope.spawn(move || restore(file))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("it restores")).collect::<Vec<Partition>>()
+    });
+    let took = begun.elapsed();
+    assert!(restored.iter().all(|partition| partition.devices() > 0));
+    took
 }
 
 fn main() {

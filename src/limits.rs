@@ -356,5 +356,8 @@ pub const SNAPSHOT_EVERY_MS_MIN: u64 = 1_000;
 pub const SNAPSHOT_BLOCKS_QUEUED_MAX: usize = 4;
 /// Bytes that a partition puts aside for a snapshot before its pings wait for the disk.
 pub const SNAPSHOT_DEBT_BYTES_MAX: usize = 64 << 20;
+/// Threads of a process that give tables their memory ahead: two, since a page may take ten milliseconds to come from a
+/// hypervisor, and another table's is wanted meanwhile.
+pub const MEMORY_THREADS: usize = 2;
 /// Bytes of a match log that recovery reads at a time.
 pub const RECOVERY_READ_BYTES: usize = 4 << 20;

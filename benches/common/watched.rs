@@ -13,6 +13,8 @@ use super::{CHUNK, Chunk, Spent, World};
 pub struct Longest {
     /// A batch of pings.
     pub batch: Duration,
+    /// The same by the clock on the wall: with what it waits for, and what others take of the core.
+    pub batch_wall: Duration,
     /// An order.
     pub order: Duration,
     /// A slice of a scan.
@@ -80,6 +82,7 @@ impl Watched {
         self.pings += rows.len() as u64;
         self.on_pings += spent;
         self.longest.batch = self.longest.batch.max(spent.cpu);
+        self.longest.batch_wall = self.longest.batch_wall.max(spent.wall);
         self.taken();
     }
 

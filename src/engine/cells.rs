@@ -280,6 +280,9 @@ const RADIUS_M_MAX: f64 = 20_000.0;
 /// How much wider than its own cell a district starts: cells stick out of their parents.
 const DISTRICT_MARGIN: f64 = 1.5;
 
+/// Buckets for which memory is there ahead.
+const AHEAD_BUCKETS: usize = 4_096;
+
 impl Default for Cells {
     fn default() -> Self {
         let mut cells = Self {
@@ -302,6 +305,12 @@ impl Default for Cells {
 impl Cells {
     pub(super) fn len(&self) -> usize {
         self.buckets.len()
+    }
+
+    /// Prepares to grow; says whether that took time.
+    pub(super) fn touch_ahead(&mut self) -> bool {
+        let soon = self.len() + AHEAD_BUCKETS;
+        self.hot.touch_ahead(soon) || self.ends.touch_ahead(soon)
     }
 
     #[inline(always)]

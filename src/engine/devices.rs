@@ -119,7 +119,7 @@ impl Devices {
 
     /// Prepares to grow, one step at a time.
     pub(super) fn touch_ahead(&mut self) {
-        let _took_time = self.rows.touch_ahead() || self.index.touch_ahead();
+        let _took_time = self.rows.touch_ahead() || self.index.touch_ahead() || self.cells.touch_ahead();
     }
 
     /// Whether any device's set is kept by device.

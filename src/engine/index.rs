@@ -99,8 +99,12 @@ impl Line {
     }
 }
 
-/// Lines for which memory is touched ahead while the index grows.
-const AHEAD_LINES: usize = 16_384;
+/// Lines for which memory is there ahead while the index grows, and this share of the table: where a hypervisor gets
+/// pages as slowly as blocks move, the head start must last for much of the way.
+const AHEAD_LINES: usize = 65_536;
+const AHEAD_SHARE: usize = 8;
+/// When only this share of its devices is left to come before a table is full, the next one is made.
+const NEXT_SHARE: usize = 16;
 
 #[derive(Debug, Default)]
 struct Table {
@@ -111,6 +115,12 @@ struct Table {
 impl Table {
     fn new(blocks: usize) -> Self {
         Self { lines: Region::zeroed(blocks * BLOCK_LINES), blocks }
+    }
+
+    /// Prepares to use some lines more than `reached`; says whether that took time.
+    fn touch_ahead(&mut self, reached: usize) -> bool {
+        let lines = self.lines.len();
+        self.lines.touch_ahead((reached + AHEAD_LINES + lines / AHEAD_SHARE).min(lines))
     }
 
     #[inline(always)]
@@ -136,6 +146,8 @@ pub(super) struct Index {
     table: Table,
     /// While it grows or shrinks: the table whose blocks are being moved.
     old: Table,
+    /// What will be `table` soon: made ahead, so that its first memory is there when it is needed.
+    next: Table,
     /// Blocks of `old` that were moved.
     moved: usize,
     /// Hashes below this one are in `table`, others in `old`.
@@ -152,6 +164,7 @@ impl Index {
         Self {
             table: Table::new(1),
             old: Table::default(),
+            next: Table::default(),
             moved: 0,
             border: u64::MAX,
             unpaid: 0,
@@ -190,10 +203,24 @@ impl Index {
         if hash.0 < self.border { &self.table } else { &self.old }
     }
 
+    /// Blocks of the table that comes when this one is full.
+    fn larger(&self) -> usize {
+        self.table.blocks + (self.table.blocks / 4).max(1)
+    }
+
     /// Prepares to grow; says whether that took time.
     pub(super) fn touch_ahead(&mut self) -> bool {
-        let reached = self.moved * self.table.blocks / self.old.blocks.max(1) * BLOCK_LINES;
-        self.old.blocks > 0 && self.table.lines.touch_ahead(reached + AHEAD_LINES)
+        // While it grows or shrinks, as far as blocks have moved.
+        if let Some(reached) = (self.moved * self.table.blocks).checked_div(self.old.blocks) {
+            return self.table.touch_ahead(reached * BLOCK_LINES);
+        }
+        if self.len + self.len / NEXT_SHARE <= self.table.blocks * pace().full {
+            return false;
+        }
+        if self.next.blocks == 0 {
+            self.next = Table::new(self.larger());
+        }
+        self.next.touch_ahead(0)
     }
 
     /// Asks for the line of a hash.
@@ -252,7 +279,7 @@ impl Index {
         self.place(hash, device, row);
         self.len += 1;
         if self.old.blocks == 0 && self.len > self.table.blocks * pace().full {
-            self.resize(self.table.blocks + (self.table.blocks / 4).max(1));
+            self.resize(self.larger());
         }
         self.pay(rows);
     }
@@ -383,7 +410,9 @@ impl Index {
     }
 
     fn resize(&mut self, blocks: usize) {
-        self.old = std::mem::replace(&mut self.table, Table::new(blocks));
+        let next = std::mem::take(&mut self.next);
+        let next = if next.blocks == blocks { next } else { Table::new(blocks) };
+        self.old = std::mem::replace(&mut self.table, next);
         self.moved = 0;
         self.border = 0;
     }

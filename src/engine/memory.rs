@@ -8,7 +8,7 @@
 //!
 //! Invariant: elements below `len` are initialised, those that were never written are zero.
 
-#![expect(unsafe_code, reason = "maps memory; nothing outside this file sees a pointer")]
+#![expect(unsafe_code, reason = "maps memory; outside this file only `ahead` knows where it lies")]
 
 use std::ffi::c_void;
 use std::ops::{Deref, DerefMut, Range};
@@ -17,12 +17,14 @@ use std::ptr::{self, NonNull};
 use rustix::mm::{self, Advice, MapFlags, MremapFlags, ProtFlags};
 use zerocopy::FromBytes;
 
+use super::ahead::{self, Ahead};
+
 /// First mapping, bytes.
 const BYTES_FIRST: usize = 64 << 10;
 /// A mapping's successor is so many times as large.
 const STEP: usize = 16;
 /// Size and border of a huge page.
-const HUGE: usize = 2 << 20;
+const HUGE: usize = ahead::STEP;
 /// Mappings from this size on use huge pages: below, a half-used one would weigh too much.
 const HUGE_FROM: usize = 16 << 20;
 
@@ -34,6 +36,7 @@ pub(super) struct Region<T> {
     bytes: usize,
     /// Bytes that [`touch_ahead`](Self::touch_ahead) has seen to.
     touched: usize,
+    ahead: Ahead,
 }
 
 // SAFETY: a region owns its memory like a Vec; T is plain data.
@@ -49,7 +52,7 @@ impl<T> std::fmt::Debug for Region<T> {
 
 impl<T: FromBytes> Default for Region<T> {
     fn default() -> Self {
-        Self { start: NonNull::dangling(), len: 0, bytes: 0, touched: 0 }
+        Self { start: NonNull::dangling(), len: 0, bytes: 0, touched: 0, ahead: Ahead::default() }
     }
 }
 
@@ -79,13 +82,19 @@ impl<T: FromBytes> Region<T> {
         }
     }
 
-    /// Touches one more huge page, if the first `elements`, which are about to be used, reach
-    /// further than what was touched; says whether it did. A page's first touch may cost milliseconds
-    /// (the system clears it, and under a hypervisor has to get it), so whoever owns several regions
-    /// has one of them touch one at a time.
+    /// The first `elements` will soon be used: asks for their memory, where it was not asked for yet. Where nobody gives
+    /// it ([`ahead`]), touches one more huge page and says so: a first touch may cost milliseconds, so whoever
+    /// owns several regions has one of them touch one at a time.
     pub(super) fn touch_ahead(&mut self, elements: usize) -> bool {
-        let soon = elements.saturating_mul(size_of::<T>()).min(self.bytes);
+        let soon = elements.saturating_mul(size_of::<T>());
         if self.bytes < HUGE_FROM || soon <= self.touched {
+            return false;
+        }
+        if soon > self.bytes {
+            // Now, so that the first page behind the old end is there in time, too.
+            self.map(soon);
+        }
+        if self.ask(soon.next_multiple_of(HUGE).min(self.bytes)) {
             return false;
         }
         let page = self.byte_at(self.touched).cast::<u8>();
@@ -95,10 +104,27 @@ impl<T: FromBytes> Region<T> {
         true
     }
 
+    /// Asks for the first bytes of the mapping, a multiple of a huge page; says whether somebody gives them.
+    fn ask(&mut self, wanted: usize) -> bool {
+        let given = self.ahead.want(self.start.as_ptr().expose_provenance(), self.touched, wanted);
+        if given {
+            self.touched = wanted;
+        }
+        given
+    }
+
+    /// Nothing is given any more, so that the mapping may change.
+    fn ask_no_more(&mut self) {
+        if let Some(given) = self.ahead.end() {
+            self.touched = given;
+        }
+    }
+
     /// Makes it `len` long; what is cut off is zero when it grows again, and whole pages of it go
     /// back to the system.
     pub(super) fn shrink_to(&mut self, len: usize) {
         debug_assert!(len <= self.len);
+        self.ask_no_more();
         let old = std::mem::replace(&mut self.len, len);
         self.touched = self.touched.min(len * size_of::<T>() / HUGE * HUGE);
         // Beyond the old end all is zero, so the page that holds it may go too.
@@ -147,6 +173,7 @@ impl<T: FromBytes> Region<T> {
 
     #[cold]
     fn map(&mut self, needed: usize) {
+        self.ask_no_more();
         let mut bytes = self.bytes.max(BYTES_FIRST / STEP).saturating_mul(STEP);
         while bytes < needed {
             bytes = bytes.saturating_mul(STEP);
@@ -220,6 +247,7 @@ impl<T> DerefMut for Region<T> {
 impl<T> Drop for Region<T> {
     fn drop(&mut self) {
         if self.bytes > 0 {
+            self.ahead.end();
             // SAFETY: ours, and nobody has a borrow any more.
             let _ = unsafe { mm::munmap(self.start.as_ptr().cast(), self.bytes) };
         }
@@ -314,5 +342,48 @@ mod tests {
         region.grow_to(12_000_000);
         assert!(region[9_500_000..].iter().all(|x| *x == 0));
         assert_eq!(region[9_499_999], 9_500_000);
+    }
+
+    /// Two threads, each with tables of its own, while others give memory: against a plain list.
+    #[test]
+    fn memory_that_is_given_meanwhile_changes_nothing() {
+        for _ in 0..2 {
+            std::thread::spawn(|| ahead::give());
+        }
+        let churn = |mut random: u64| {
+            move || {
+                let mut next = |below: usize| {
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    (random >> 33) as usize % below
+                };
+                let (mut region, mut model) = (Region::<u64>::default(), Vec::new());
+                for turn in 0..120 {
+                    match next(8) {
+                        0 => {
+                            let len = model.len() - next(model.len() / 2 + 1);
+                            region.shrink_to(len);
+                            model.truncate(len);
+                        }
+                        1 if turn % 40 == 39 => {
+                            (region, model) = (Region::default(), Vec::new());
+                        }
+                        _ => {
+                            let first = model.len();
+                            let len = first + next(150_000);
+                            region.grow_to(len);
+                            assert!(region[first..].iter().all(|x| *x == 0), "new elements are zero");
+                            model.extend((first..len).map(|n| (n ^ turn) as u64));
+                            region[first..].copy_from_slice(&model[first..]);
+                        }
+                    }
+                    region.touch_ahead(model.len() + next(600_000));
+                    assert!(turn % 8 > 0 || *region == *model, "turn {turn}");
+                }
+            }
+        };
+        let threads = [std::thread::spawn(churn(1)), std::thread::spawn(churn(2))];
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 }

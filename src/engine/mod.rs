@@ -8,6 +8,7 @@
 //! Invariant: while an alert is active and no scan of it is unfinished, every known device
 //! inside the active stage of one of its parts has been notified.
 
+mod ahead;
 mod blocks;
 mod cells;
 mod chunked;
@@ -31,6 +32,7 @@ mod standing;
 mod sweep;
 mod work;
 
+pub use ahead::give as give_memory;
 pub use blocks::SnapshotError;
 pub use output::{EventKey, Output, Run};
 pub use partition::{Partition, PartitionConfig, PingClock};

@@ -162,8 +162,11 @@ impl PageNo {
     }
 }
 
-/// Rows for which memory is touched ahead: some batches of arrivals.
-const AHEAD_ROWS: usize = 40_000;
+/// Rows for which memory is there ahead: some batches of arrivals,
+const AHEAD_ROWS: usize = 100_000;
+/// and this share of those that there are, up to so many.
+const AHEAD_SHARE: usize = 32;
+const AHEAD_ROWS_MAX: usize = 700_000;
 /// Marks a page that belongs to no bucket.
 const FREE: u32 = u32::MAX;
 /// Rows are numbered in 32 bits, and the highest number is no row.
@@ -303,7 +306,9 @@ impl Rows {
 
     /// Prepares to grow; says whether that took time.
     pub(super) fn touch_ahead(&mut self) -> bool {
-        self.rows.touch_ahead(self.rows.len() + AHEAD_ROWS)
+        let len = self.rows.len();
+        let soon = len + AHEAD_ROWS + (len / AHEAD_SHARE).min(AHEAD_ROWS_MAX);
+        self.rows.touch_ahead(soon) || self.walks.touch_ahead(soon / PAGE_ROWS as usize)
     }
 
     /// Free pages below the end.

@@ -47,12 +47,15 @@ impl Shelf {
         Self { disk, options: Box::new(options), logs: BTreeMap::new(), reports: Vec::new() }
     }
 
-    /// The logs for so many partitions.
-    pub(crate) fn of(&mut self, partitions: u32) -> Result<&[SegmentedLog], StoreError> {
+    /// The logs for so many partitions. What stands below the entries of `from`, one a partition, nobody is going to
+    /// read, and a log that is opened here first does not check it now: a snapshot has it.
+    pub(crate) fn of(&mut self, partitions: u32, from: &[u64]) -> Result<&[SegmentedLog], StoreError> {
         if !self.logs.contains_key(&partitions) {
             let logs = (0..partitions).map(|nth| {
+                let verify_from = from.get(nth as usize).copied().unwrap_or(0);
+                let options = LogOptions { verify_from, ..(self.options)() };
                 let folder = format!("{FOLDER}/{partitions}/{nth}");
-                let (log, report) = SegmentedLog::open(Arc::clone(&self.disk), &folder, (self.options)())?;
+                let (log, report) = SegmentedLog::open(Arc::clone(&self.disk), &folder, options)?;
                 self.reports.push(report);
                 Ok(log)
             });
@@ -64,7 +67,7 @@ impl Shelf {
 
     /// Takes them out, to be written.
     pub(crate) fn take(&mut self, partitions: u32) -> Result<Vec<SegmentedLog>, StoreError> {
-        self.of(partitions)?;
+        self.of(partitions, &[])?;
         Ok(self.logs.remove(&partitions).unwrap_or_default())
     }
 }

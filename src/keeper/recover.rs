@@ -339,7 +339,8 @@ impl Work<'_> {
             return Ok(Vec::new());
         };
         let mut readers = Vec::new();
-        for ((partition, entry), log) in (0..).zip(entries).zip(shelf.of(self.partitions())?) {
+        let logs = shelf.of(self.partitions(), &entries)?;
+        for ((partition, entry), log) in (0..).zip(entries).zip(logs) {
             let (first, next) = (log.first(), log.next());
             if entry < first || entry > next {
                 return Err(KeepError::PingLog { number: manifest.number, partition, entry, first, next });

@@ -10,6 +10,7 @@
 mod clock;
 mod driver;
 mod event;
+mod memory;
 pub(crate) mod ping_log;
 mod queue;
 mod recovery;
@@ -31,6 +32,7 @@ pub use crate::domain::partition_of;
 pub use crate::engine::{EventKey, Output};
 pub(crate) use clock::Clock;
 pub(crate) use driver::Driver;
+pub use memory::give_memory;
 pub(crate) use recovery::{Logged, Recovery, stand_alerts};
 pub use replay::{Replay, ReplayError, ReplaySummary, replay};
 pub use sources::{SourceApplied, SourceName, SourceSession, Sources};
@@ -255,6 +257,7 @@ impl Runtime {
         told: u64,
         keeping: Keeping,
     ) -> std::io::Result<Self> {
+        give_memory();
         let (queues, ends) = queue::open(config.partitions);
         let queues = Arc::new(queues);
         let (pings, orders) = (Arc::clone(&queues), Arc::clone(&queues));

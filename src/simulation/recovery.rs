@@ -110,7 +110,7 @@ impl World {
         let named: Option<Vec<u64>> =
             snap.iter().map(|one| one.as_ref().and_then(|one| one.entries)).collect();
         if named.is_some() {
-            self.cut_did(partitions, shelf.of(partitions)?);
+            self.cut_did(partitions, shelf.of(partitions, &[])?);
         }
         let mut by_rules = ByRules { rules: Vec::new(), logged_orders: Vec::new() };
         let mut unknown = false;
