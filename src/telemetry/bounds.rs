@@ -223,6 +223,7 @@ mod tests {
             "kept by QUIC, which does not say how full they are",
             &["STREAM_WINDOW_BYTES", "CONNECTION_WINDOW_BYTES", "SEND_WINDOW_BYTES"],
         ),
+        ("threads that are always there", &["MEMORY_THREADS"]),
         (
             "of tools, not of the engine",
             &[
