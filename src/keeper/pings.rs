@@ -145,6 +145,12 @@ impl Handle {
         self.0.get(partition as usize).map_or(u64::MAX, |shared| shared.log.visible())
     }
 
+    /// The oldest entry of a partition's log.
+    #[cfg(test)]
+    pub(crate) fn first(&self, partition: u32) -> u64 {
+        self.0.get(partition as usize).map_or(0, |shared| shared.log.first())
+    }
+
     /// Entries of a partition below this may go.
     pub(crate) fn trim(&self, partition: u32, below: u64) {
         if let Some(shared) = self.0.get(partition as usize) {

@@ -48,6 +48,13 @@ impl World {
                 look("sets and times kept by device", fill.by_device, 2 * devices);
             }
         }
+        for (nth, _) in server.shards.iter().enumerate() {
+            let Some(logs) = &server.ping_logs else { break };
+            let kept = self.kept.iter().filter_map(|number| self.snaps.get(number));
+            let of = kept.filter(|snap| snap.len() == server.shards.len());
+            let needed = of.filter_map(|snap| snap[nth].as_ref()?.entries).min().unwrap_or(u64::MAX);
+            look("first entry of a ping log", logs.first(nth as u32) as usize, needed as usize);
+        }
         for session in server.sessions.values() {
             look("batches not applied", session.due.len(), UNAPPLIED);
         }

@@ -173,6 +173,7 @@ impl World {
         self.hit(S::Snapshot);
         self.trace.note("snapshot done", &[keeper.manifest.number as i64]);
         let finished = remove_old(&folder)?;
+        self.kept = finished.iter().map(|manifest| manifest.number).collect();
         // The older of two may have to do, so what it needs stays.
         if finished.len() >= 2 {
             for ns in 0..self.history.len() {

@@ -127,6 +127,8 @@ pub(super) struct World {
     pub(super) disk: FaultyDisk,
     /// What snapshots hold by the rules, by number.
     pub(super) snaps: BTreeMap<u64, Snap>,
+    /// The snapshots that are kept, as of the last that was finished.
+    pub(super) kept: Vec<u64>,
     /// The disk has lied, or bits were flipped: damage may be found.
     pub(super) lied: bool,
     /// This world may meet that.
@@ -236,6 +238,7 @@ impl World {
             faults: true,
             disk,
             snaps: BTreeMap::new(),
+            kept: Vec::new(),
             lied: false,
             may_lie: dice.one_in(4),
             ended: false,
