@@ -166,6 +166,7 @@ const BEYOND: &[&str] = &[
     "Store(SkipsUnreadable)",
     "Store(NoPosition)",
     // `engine/snapshot_tests.rs`
+    "Saving(FillsGap)",
     "Saving(MovedWindow)",
     "Saving(SpilledSet)",
 ];

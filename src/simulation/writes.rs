@@ -51,7 +51,7 @@ impl World {
     pub(super) fn disk_fault(&mut self) {
         use crate::store::faulty::Faults;
         let mut faults = Faults::default();
-        match self.dice.below(if self.may_lie { 12 } else { 6 }) {
+        match self.dice.below(if self.may_lie { 15 } else { 6 }) {
             0 | 1 => faults.full_at = Some(self.disk.used() + self.dice.below(30_000) as u64),
             2 => faults.failed_sync = 60_000,
             3 | 6 | 7 if self.may_lie && !self.lied => {
@@ -60,11 +60,11 @@ impl World {
             9..=11 if self.may_lie && !self.lied => {
                 (faults.lost_rename, faults.lies_max) = (800_000, Some(1));
             }
-            4 | 8 if self.may_lie && !self.lied => {
+            4 | 8 | 12..=14 if self.may_lie && !self.lied => {
                 let files = self.disk.files();
                 let logs: Vec<_> =
                     files.iter().filter(|(path, _)| path.starts_with("matches")).cloned().collect();
-                let among = if self.dice.one_in(2) { logs } else { files };
+                let among = if self.dice.one_in(3) { files } else { logs };
                 let (path, bytes) = among[self.dice.below(among.len())].clone();
                 let content = self.disk.content(&path);
                 // Most of a file is room that is not used yet.
