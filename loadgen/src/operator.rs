@@ -182,6 +182,7 @@ impl Session {
             let count = tick.min(left);
             let ready = Instant::now();
             if due > ready {
+                // The loop is open: a batch is sent at its time, not before.
                 tokio::time::sleep_until(due.into()).await;
             }
             let start = Instant::now();

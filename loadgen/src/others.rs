@@ -112,6 +112,7 @@ async fn read(mut subscription: Subscription, lag: Option<Duration>, next: Arc<A
             Err(why) => return why.to_string(),
         }
         if !lag.is_zero() {
+            // This partner is a slow one: that is what the scenario asks for.
             tokio::time::sleep(lag).await;
         }
     }

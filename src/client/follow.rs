@@ -88,6 +88,7 @@ impl Follow {
 
     async fn connect(&mut self) -> Result<FollowEvent, ClientError> {
         let first = self.wait_ms == 0;
+        // Longer each time in vain, so that a server that comes back is not overrun.
         tokio::time::sleep(Duration::from_millis(self.wait_ms)).await;
         match self.open().await {
             Ok((client, subscription)) => {

@@ -269,6 +269,7 @@ impl Source {
     }
 
     async fn connect(&mut self) -> Result<(), ClientError> {
+        // Longer each time in vain, so that a server that comes back is not overrun.
         tokio::time::sleep(Duration::from_millis(self.wait_ms)).await;
         // The next one that the server must take: the oldest kept, or after all that was.
         let first = self.kept.front().map_or(self.next, |(number, _)| *number);

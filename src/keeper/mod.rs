@@ -19,6 +19,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -305,6 +306,27 @@ fn told_torn(report: &OpenReport) -> u64 {
         torn.why
     );
     torn.bytes
+}
+
+/// Starts a thread that keeps something in a log: where it fails, the process has to end.
+fn spawn(
+    name: String,
+    log: Log,
+    telemetry: Arc<Telemetry>,
+    fatal: UnboundedSender<String>,
+    run: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let panicked = format!("the thread {name}, which keeps a log, panicked");
+    std::thread::Builder::new().name(name).spawn(move || {
+        let why = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+            Ok(Ok(())) => return,
+            Ok(Err(why)) => why.to_string(),
+            Err(_) => panicked,
+        };
+        telemetry.storage.sync_failed(log);
+        // Nobody is left to tell where the process ends already.
+        let _ = fatal.send(why);
+    })
 }
 
 /// A number that nobody can foresee.

@@ -17,6 +17,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, TryRecvError, unbounded};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::sources::SourcesLog;
+use super::spawn;
 use crate::limits::RECOVERY_READ_BYTES;
 use crate::planted::{self, Defect};
 use crate::runtime::NamespaceConfig;
@@ -219,18 +220,8 @@ impl PingLogs {
     ) -> std::io::Result<Self> {
         let mut threads = Vec::new();
         for mut work in works {
-            let (fatal, name) = (fatal.clone(), format!("pings-{}", work.partition));
-            threads.push(std::thread::Builder::new().name(name).spawn(move || {
-                let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run()));
-                let why = match ended {
-                    Ok(Ok(())) => return,
-                    Ok(Err(why)) => why.to_string(),
-                    Err(_) => "a thread that keeps pings panicked".into(),
-                };
-                work.telemetry.storage.sync_failed(PINGS);
-                // Nobody is left to tell where the process ends already.
-                let _ = fatal.send(why);
-            })?);
+            let (name, telemetry) = (format!("pings-{}", work.partition), Arc::clone(&work.telemetry));
+            threads.push(spawn(name, PINGS, telemetry, fatal.clone(), move || work.run())?);
         }
         Ok(Self { handle, threads })
     }
@@ -275,19 +266,13 @@ impl Work {
         if self.next.is_none() {
             // What is written must be shown soon, and a seal shows it: then there is no waiting.
             let idle = self.waiting.is_empty() && self.log.buffered_bytes() == 0;
-            let come = match self.entries.try_recv() {
-                Err(TryRecvError::Empty) if idle && !wait.is_zero() => {
-                    self.entries.recv_timeout(wait).map_err(|why| match why {
-                        RecvTimeoutError::Timeout => TryRecvError::Empty,
-                        RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
-                    })
-                }
-                come => come,
+            let come = match idle && !wait.is_zero() {
+                true => self.entries.recv_timeout(wait).map_err(|why| why == RecvTimeoutError::Disconnected),
+                false => self.entries.try_recv().map_err(|why| why == TryRecvError::Disconnected),
             };
             match come {
                 Ok(entry) => self.next = Some(entry),
-                Err(TryRecvError::Empty) => return Ok(true),
-                Err(TryRecvError::Disconnected) => return Ok(false),
+                Err(ended) => return Ok(!ended),
             }
         }
         while let Some(entry) = self.next.take() {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::MATCHES;
+use super::{MATCHES, spawn};
 use crate::delivery::Delivery;
 use crate::domain::Offset;
 use crate::runtime::NamespaceIx;
@@ -124,17 +124,8 @@ impl Writer {
 impl Prepared {
     pub(super) fn start(self) -> std::io::Result<Writer> {
         let Self { handle, mut work, fatal } = self;
-        let thread = std::thread::Builder::new().name("matches".into()).spawn(move || {
-            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run()));
-            let why = match ended {
-                Ok(Ok(())) => return,
-                Ok(Err(why)) => why.to_string(),
-                Err(_) => "the thread that keeps matches panicked".into(),
-            };
-            work.telemetry.storage.sync_failed(MATCHES);
-            // Nobody is left to tell where the process ends already.
-            let _ = fatal.send(why);
-        })?;
+        let telemetry = Arc::clone(&work.telemetry);
+        let thread = spawn("matches".into(), MATCHES, telemetry, fatal, move || work.run())?;
         // It is set once, here.
         let _ = handle.thread.set(thread.thread().clone());
         handle.wake();

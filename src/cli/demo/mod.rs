@@ -218,6 +218,7 @@ impl Stage {
         for tick in 0..script.ticks() {
             let since_ms = tick * TICK_MS;
             let due = begun + Duration::from_secs_f64(since_ms as f64 / 1_000.0 / fast_forward);
+            // The story has a pace of its own.
             tokio::time::sleep_until(due).await;
             self.moments(START.plus_ms(since_ms), script).await?;
             world.pings_of_tick(tick, &mut pings);
